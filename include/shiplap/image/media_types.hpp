@@ -1,0 +1,72 @@
+#pragma once
+// media types: the two families of names, each a constexpr table. One image uses one family throughout.
+//
+//   expression               meaning
+//   M::index                 media type of an index (Docker: manifest list)
+//   M::manifest, M::config   of an image manifest and its configuration
+//   M::layer(encoding)       of a layer in this encoding ("", "gzip", "zstd"); empty: the family has no name
+//   for it M::layer_annotations     whether layer descriptors may carry annotations
+//
+// Sources: image-spec, media-types.md; Docker's "Image Manifest Version 2, Schema 2". Docker's zstd type is
+// not in Docker's specification: containerd reads it, skopeo refuses it.
+//
+// To name the layers of a codec of your own, inherit a table and override layer(); examples/06_own_codec.cpp
+// does.
+
+#include <concepts>
+#include <string_view>
+
+namespace shiplap {
+
+template <class M>
+concept media_types = requires(std::string_view encoding) {
+    { M::index } -> std::convertible_to<std::string_view>;
+    { M::manifest } -> std::convertible_to<std::string_view>;
+    { M::config } -> std::convertible_to<std::string_view>;
+    { M::layer(encoding) } -> std::convertible_to<std::string_view>;
+    { M::layer_annotations } -> std::convertible_to<bool>;
+};
+
+struct oci_media_types {
+    static constexpr std::string_view name = "oci";
+    static constexpr std::string_view index = "application/vnd.oci.image.index.v1+json";
+    static constexpr std::string_view manifest = "application/vnd.oci.image.manifest.v1+json";
+    static constexpr std::string_view config = "application/vnd.oci.image.config.v1+json";
+    static constexpr bool layer_annotations = true;
+
+    static constexpr std::string_view layer(std::string_view encoding) noexcept {
+        if (encoding.empty()) return "application/vnd.oci.image.layer.v1.tar";
+        if (encoding == "gzip") return "application/vnd.oci.image.layer.v1.tar+gzip";
+        if (encoding == "zstd") return "application/vnd.oci.image.layer.v1.tar+zstd";
+        return {};
+    }
+};
+
+struct docker_media_types {
+    static constexpr std::string_view name = "docker";
+    static constexpr std::string_view index = "application/vnd.docker.distribution.manifest.list.v2+json";
+    static constexpr std::string_view manifest = "application/vnd.docker.distribution.manifest.v2+json";
+    static constexpr std::string_view config = "application/vnd.docker.container.image.v1+json";
+    static constexpr bool layer_annotations = false;
+
+    static constexpr std::string_view layer(std::string_view encoding) noexcept {
+        if (encoding.empty()) return "application/vnd.docker.image.rootfs.diff.tar";
+        if (encoding == "gzip") return "application/vnd.docker.image.rootfs.diff.tar.gzip";
+        if (encoding == "zstd") return "application/vnd.docker.image.rootfs.diff.tar.zstd";
+        return {};
+    }
+};
+
+/// A table as a value, for code that decides the family at run time.
+struct media_type_table {
+    std::string_view index, manifest, config;
+    std::string_view (*layer)(std::string_view encoding);
+    bool layer_annotations;
+};
+
+template <media_types M>
+inline constexpr media_type_table table_of{
+    M::index, M::manifest, M::config,
+    [](std::string_view encoding) { return std::string_view{M::layer(encoding)}; }, M::layer_annotations};
+
+} // namespace shiplap

@@ -1,0 +1,76 @@
+#pragma once
+// sink: where a finished image goes. Delivery is one function, copy(), that drives any sink.
+//
+//   concept          expression                    meaning
+//   image_sink       s.exists(d) -> bool           the content of descriptor d is already there, verified
+//                    s.put(d, source)              takes the content of d; source is a replayable_source_ref
+//                    that throws
+//                                                  digest_mismatch at its end if the bytes were wrong
+//                    s.tag(root, name)             the image `root` shall be known as `name` (an image_name)
+//                    s.commit()                    makes all of it visible at once; before, nothing is
+//
+//   refinement       expression                    meaning
+//   arranging_sink   s.arrange(graph) -> range     the descriptors it wants put, in its own order; it may
+//   leave out,
+//                                                  reorder and repeat. Throws if it cannot hold such an image
+//   storing_sink     s.store() -> blob_store&      the sink is a store: layers are packed straight into it
+//
+// Children come before parents, so a sink never holds a manifest whose blobs it lacks. A sink that is
+// destroyed before commit() leaves no trace.
+//
+// Exemplar, compiled in tests/sink/concept.cpp:
+//
+//     struct counting_sink {
+//         std::uint64_t bytes = 0;
+//         bool exists(descriptor const&) const { return false; }
+//         void put(descriptor const&, replayable_source_ref from) { null_sink drop; bytes += transfer(from,
+//         drop); } void tag(descriptor const&, image_name const&) {} void commit() {}
+//     };
+//
+// Models: layout_sink, oci_archive_sink, docker_archive_sink, filesystem_sink, memory_sink.
+
+#include <shiplap/bytes/erased.hpp>
+#include <shiplap/image/reference.hpp>
+#include <shiplap/store/concept.hpp>
+#include <shiplap/store/graph.hpp>
+
+#include <vector>
+
+namespace shiplap {
+
+template <class S>
+concept finds_content = requires(S& sink, descriptor const& which) {
+    { sink.exists(which) } -> std::same_as<bool>;
+};
+
+template <class S>
+concept takes_content = requires(S& sink, descriptor const& which, replayable_source_ref from) {
+    sink.put(which, from);
+};
+
+template <class S>
+concept takes_names = requires(S& sink, descriptor const& root, image_name const& name) {
+    sink.tag(root, name);
+};
+
+template <class S>
+concept commits = requires(S& sink) {
+    sink.commit();
+};
+
+/// See the table above.
+template <class S>
+concept image_sink = finds_content<S> && takes_content<S> && takes_names<S> && commits<S>;
+
+template <class S>
+concept arranging_sink = image_sink<S> && requires(S& sink, image_graph const& graph) {
+    { sink.arrange(graph) } -> std::same_as<std::vector<descriptor>>;
+};
+
+template <class S>
+using store_of = std::remove_reference_t<decltype(std::declval<S&>().store())>;
+
+template <class S>
+concept storing_sink = image_sink<S> && blob_store<store_of<S>>;
+
+} // namespace shiplap

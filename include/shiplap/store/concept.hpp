@@ -1,0 +1,80 @@
+#pragma once
+// store: where blobs are kept under their digest. What is not whole and verified is not there.
+//
+//   concept             expression               meaning
+//   blob_writer         w.write(in)              a byte_sink
+//                       w.commit(facts)          makes the blob visible under facts.digest; without it, it
+//                       never was
+//   blob_reader_source  s.contains(digest)       true if the blob can be read
+//                       s.reader(digest) -> r    a replayable_source; throws error{not_found}
+//   blob_store          s.open() -> w            a blob_reader_source that also takes new blobs
+//
+// Readers hand out bytes as they are stored: who reads from a place that others may write verifies
+// (verified_source).
+//
+// Exemplar, compiled in tests/store/concept.cpp: see memory_store, which is one.
+//
+// Models: memory_store, scratch_store, layout_store.
+
+#include <shiplap/bytes/erased.hpp>
+#include <shiplap/digest/tap.hpp>
+
+namespace shiplap {
+
+template <class W>
+concept blob_writer = byte_sink<W> && std::movable<W> && requires(W& writer, content_facts const& facts) {
+    writer.commit(facts);
+};
+
+template <class S>
+using blob_reader_of = decltype(std::declval<S const&>().reader(std::declval<digest const&>()));
+
+template <class S>
+using blob_writer_of = decltype(std::declval<S&>().open());
+
+template <class S>
+concept blob_lookup = requires(S const& store, digest const& which) {
+    { store.contains(which) } -> std::same_as<bool>;
+};
+
+template <class S>
+concept blob_reader_source = blob_lookup<S> && replayable_source<blob_reader_of<S>>;
+
+/// See the table above.
+template <class S>
+concept blob_store = blob_reader_source<S> && blob_writer<blob_writer_of<S>>;
+
+/// A replayable_source that throws digest_mismatch instead of ending when the bytes were not the promised
+/// ones. What read() handed out before that must not be published.
+template <replayable_source R>
+class verified_source {
+  public:
+    verified_source(R from, digest expected, std::uint64_t size)
+        : from_{std::move(from)}, expected_{std::move(expected)}, size_{size}, check_{expected_, size_} {}
+
+    std::size_t read(bytes_span into) {
+        auto const n = from_.read(into);
+        if (n != 0)
+            check_.write(into.first(n));
+        else if (!into.empty() && !ended_) {
+            check_.finish();
+            ended_ = true;
+        }
+        return n;
+    }
+
+    void rewind() {
+        from_.rewind();
+        check_ = digest_verifier{expected_, size_};
+        ended_ = false;
+    }
+
+  private:
+    R from_;
+    digest expected_;
+    std::uint64_t size_;
+    digest_verifier check_;
+    bool ended_ = false;
+};
+
+} // namespace shiplap

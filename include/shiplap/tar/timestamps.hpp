@@ -1,0 +1,48 @@
+#pragma once
+// Timestamp policies: entry time -> entry time, a pure function. Applied to the mtime of every entry that is
+// packed, whiteouts excepted (theirs is 0). Models: keep_timestamps, clamp_timestamps.
+
+#include <shiplap/tar/entry.hpp>
+
+#include <concepts>
+#include <type_traits>
+
+namespace shiplap {
+
+template <class P>
+concept timestamp_policy = requires(P const& policy, timestamp time) {
+    { policy(time) } -> std::same_as<timestamp>;
+};
+
+/// Entries keep the time that their source has.
+struct keep_timestamps {
+    timestamp operator()(timestamp time) const noexcept { return time; }
+};
+
+/// Times later than `epoch` become `epoch`; earlier ones stay
+/// (https://reproducible-builds.org/specs/source-date-epoch).
+struct clamp_timestamps {
+    timestamp epoch;
+    timestamp operator()(timestamp time) const noexcept { return time > epoch ? epoch : time; }
+};
+
+/// A reference to any timestamp_policy. Default: keeps times.
+class timestamps_ref {
+  public:
+    timestamps_ref() noexcept : object_{nullptr}, call_{[](void const*, timestamp time) { return time; }} {}
+
+    template <timestamp_policy P>
+        requires(!std::same_as<std::remove_cv_t<P>, timestamps_ref>)
+    timestamps_ref(P const& policy)
+    noexcept // NOLINT(google-explicit-constructor): a reference, as P const& would be
+        : object_{&policy},
+          call_{[](void const* object, timestamp time) { return (*static_cast<P const*>(object))(time); }} {}
+
+    timestamp operator()(timestamp time) const { return call_(object_, time); }
+
+  private:
+    void const* object_;
+    timestamp (*call_)(void const*, timestamp);
+};
+
+} // namespace shiplap
