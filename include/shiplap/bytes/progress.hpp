@@ -36,24 +36,35 @@ struct progress_event {
 template <class P>
 concept progress_observer = std::invocable<P&, progress_event const&>;
 
+/// An observer that says whether it has a use for totals, which may cost a walk over the source.
+template <class P>
+concept choosy_observer = progress_observer<P> && requires(P const& observer) {
+    { observer.wants_totals() } -> std::same_as<bool>;
+};
+
 /// Tells nobody.
 struct no_progress {
     void operator()(progress_event const&) const noexcept {}
+    static constexpr bool wants_totals() noexcept { return false; }
 };
 
 /// A reference to any progress_observer.
 class progress_ref {
   public:
-    progress_ref() noexcept : object_{nullptr}, call_{[](void*, progress_event const&) {}} {}
+    progress_ref() noexcept : object_{nullptr}, call_{[](void*, progress_event const&) {}}, wants_totals_{false} {}
 
     template <progress_observer P>
         requires(!std::same_as<std::remove_cv_t<P>, progress_ref>)
     progress_ref(P& observer)
     noexcept // NOLINT(google-explicit-constructor): a reference, as P& would be
         : object_{const_cast<void*>(static_cast<void const*>(&observer))},
-          call_{[](void* object, progress_event const& event) { (*static_cast<P*>(object))(event); }} {}
+          call_{[](void* object, progress_event const& event) { (*static_cast<P*>(object))(event); }} {
+        if constexpr (choosy_observer<P>) wants_totals_ = observer.wants_totals();
+    }
 
     void operator()(progress_event const& event) const { call_(object_, event); }
+
+    [[nodiscard]] bool wants_totals() const noexcept { return wants_totals_; }
 
     /// Something that the user should know but that does not stop the export.
     void warn(std::string_view text) const {
@@ -66,6 +77,7 @@ class progress_ref {
   private:
     void* object_;
     void (*call_)(void*, progress_event const&);
+    bool wants_totals_ = true;
 };
 
 } // namespace shiplap

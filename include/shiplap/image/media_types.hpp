@@ -69,4 +69,31 @@ inline constexpr media_type_table table_of{
     M::index, M::manifest, M::config,
     [](std::string_view encoding) { return std::string_view{M::layer(encoding)}; }, M::layer_annotations};
 
+/// Whether `text` is a media type without parameters: type "/" subtype, each a restricted-name of RFC 6838,
+/// section 4.2.
+constexpr bool is_media_type(std::string_view text) noexcept {
+    constexpr std::string_view alphanumeric =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    constexpr std::string_view marks = "!#$&^_.+-";
+    auto const restricted_name = [=](std::string_view name) {
+        if (name.empty() || name.size() > 127 || alphanumeric.find(name[0]) == name.npos) return false;
+        for (char const c : name)
+            if (alphanumeric.find(c) == name.npos && marks.find(c) == name.npos) return false;
+        return true;
+    };
+    auto const slash = text.find('/');
+    return slash != text.npos && restricted_name(text.substr(0, slash)) &&
+           restricted_name(text.substr(slash + 1));
+}
+
+/// Whether a document of this media type lists manifests, in either family.
+constexpr bool is_index_type(std::string_view media_type) noexcept {
+    return media_type == oci_media_types::index || media_type == docker_media_types::index;
+}
+
+/// Whether a document of this media type is the manifest of one image or artifact, in either family.
+constexpr bool is_manifest_type(std::string_view media_type) noexcept {
+    return media_type == oci_media_types::manifest || media_type == docker_media_types::manifest;
+}
+
 } // namespace shiplap

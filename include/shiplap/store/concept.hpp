@@ -10,7 +10,7 @@
 //   blob_store          s.open() -> w            a blob_reader_source that also takes new blobs
 //
 // Readers hand out bytes as they are stored: who reads from a place that others may write verifies
-// (verified_source).
+// (verified_source). A store may be used on several threads at once, each with writers and readers of its own.
 //
 // Exemplar, compiled in tests/store/concept.cpp: see memory_store, which is one.
 //
@@ -44,21 +44,36 @@ concept blob_reader_source = blob_lookup<S> && replayable_source<blob_reader_of<
 template <class S>
 concept blob_store = blob_reader_source<S> && blob_writer<blob_writer_of<S>>;
 
-/// A replayable_source that throws digest_mismatch instead of ending when the bytes were not the promised
-/// ones. What read() handed out before that must not be published.
+/// Copies `from` to its end into `store` and makes it visible as `what`. `from` must be verified: if it throws
+/// at its end, the store is as it was.
+template <blob_store S, byte_source From>
+void store_blob(S& store, content_facts const& what, From& from) {
+    auto writer = store.open();
+    transfer(from, writer);
+    writer.commit(what);
+}
+
+/// A replayable_source that hands out its last byte only when all of them were the promised ones, and throws
+/// digest_mismatch otherwise. So who got as many bytes as the descriptor says got the right ones; what read()
+/// handed out before that must not be published.
 template <replayable_source R>
 class verified_source {
   public:
     verified_source(R from, digest expected, std::uint64_t size)
-        : from_{std::move(from)}, expected_{std::move(expected)}, size_{size}, check_{expected_, size_} {}
+        : from_{std::move(from)},
+          expected_{std::move(expected)},
+          size_{size},
+          left_{size},
+          check_{expected_, size_} {}
 
     std::size_t read(bytes_span into) {
+        if (into.empty()) return 0;
         auto const n = from_.read(into);
-        if (n != 0)
-            check_.write(into.first(n));
-        else if (!into.empty() && !ended_) {
+        if (n != 0) check_.write(into.first(n)); // throws if there are more bytes than promised
+        left_ -= n;
+        if (!verified_ && (n == 0 || left_ == 0)) {
             check_.finish();
-            ended_ = true;
+            verified_ = true;
         }
         return n;
     }
@@ -66,15 +81,16 @@ class verified_source {
     void rewind() {
         from_.rewind();
         check_ = digest_verifier{expected_, size_};
-        ended_ = false;
+        left_ = size_;
+        verified_ = false;
     }
 
   private:
     R from_;
     digest expected_;
-    std::uint64_t size_;
+    std::uint64_t size_, left_;
     digest_verifier check_;
-    bool ended_ = false;
+    bool verified_ = false;
 };
 
 } // namespace shiplap

@@ -5,41 +5,55 @@
 #include <shiplap/store/concept.hpp>
 
 #include <map>
+#include <memory>
+#include <mutex>
 #include <string>
 
 namespace shiplap {
 
 class memory_store {
+    struct state {
+        std::mutex mutex;
+        std::map<digest, std::string> blobs;
+    };
+
   public:
     class writer {
       public:
-        explicit writer(memory_store& store) noexcept : store_{&store} {}
+        explicit writer(state& store) noexcept : store_{&store} {}
         void write(bytes_view in) { bytes_.append(as_text(in)); }
         void commit(content_facts const& facts) {
-            store_->blobs_.insert_or_assign(facts.digest, std::move(bytes_));
+            std::lock_guard const lock{store_->mutex};
+            // Readers may refer to a blob that is there: it stays, and is the same.
+            store_->blobs.try_emplace(facts.digest, std::move(bytes_));
         }
 
       private:
-        memory_store* store_;
+        state* store_;
         std::string bytes_;
     };
 
-    [[nodiscard]] writer open() noexcept { return writer{*this}; }
+    [[nodiscard]] writer open() noexcept { return writer{*state_}; }
 
-    [[nodiscard]] bool contains(digest const& which) const { return blobs_.contains(which); }
+    [[nodiscard]] bool contains(digest const& which) const {
+        std::lock_guard const lock{state_->mutex};
+        return state_->blobs.contains(which);
+    }
 
-    /// The reader refers to this store and is valid as long as the blob is.
+    /// The reader refers to this store and is valid as long as the store is.
     [[nodiscard]] span_source reader(digest const& which) const {
-        auto const found = blobs_.find(which);
-        if (found == blobs_.end())
+        std::lock_guard const lock{state_->mutex};
+        auto const found = state_->blobs.find(which);
+        if (found == state_->blobs.end())
             throw error{error_code::not_found, "read blob", which.text(), "not in memory"};
         return span_source{found->second};
     }
 
-    [[nodiscard]] std::map<digest, std::string> const& blobs() const noexcept { return blobs_; }
+    /// All blobs; while nobody writes.
+    [[nodiscard]] std::map<digest, std::string> const& blobs() const noexcept { return state_->blobs; }
 
   private:
-    std::map<digest, std::string> blobs_;
+    std::unique_ptr<state> state_ = std::make_unique<state>(); // stays where it is when the store is moved
 };
 
 } // namespace shiplap

@@ -14,9 +14,16 @@ concept timestamp_policy = requires(P const& policy, timestamp time) {
     { policy(time) } -> std::same_as<timestamp>;
 };
 
+/// A policy that can tell beforehand that it changes nothing, so that an archive may pass unparsed.
+template <class P>
+concept tells_if_it_keeps = timestamp_policy<P> && requires(P const& policy) {
+    { policy.keeps() } -> std::same_as<bool>;
+};
+
 /// Entries keep the time that their source has.
 struct keep_timestamps {
     timestamp operator()(timestamp time) const noexcept { return time; }
+    static constexpr bool keeps() noexcept { return true; }
 };
 
 /// Times later than `epoch` become `epoch`; earlier ones stay
@@ -29,20 +36,26 @@ struct clamp_timestamps {
 /// A reference to any timestamp_policy. Default: keeps times.
 class timestamps_ref {
   public:
-    timestamps_ref() noexcept : object_{nullptr}, call_{[](void const*, timestamp time) { return time; }} {}
+    timestamps_ref() noexcept
+        : object_{nullptr}, call_{[](void const*, timestamp time) { return time; }}, keeps_{true} {}
 
     template <timestamp_policy P>
         requires(!std::same_as<std::remove_cv_t<P>, timestamps_ref>)
     timestamps_ref(P const& policy)
     noexcept // NOLINT(google-explicit-constructor): a reference, as P const& would be
         : object_{&policy},
-          call_{[](void const* object, timestamp time) { return (*static_cast<P const*>(object))(time); }} {}
+          call_{[](void const* object, timestamp time) { return (*static_cast<P const*>(object))(time); }} {
+        if constexpr (tells_if_it_keeps<P>) keeps_ = policy.keeps();
+    }
 
     timestamp operator()(timestamp time) const { return call_(object_, time); }
+    /// True if it is known that every time stays as it is.
+    [[nodiscard]] bool keeps() const noexcept { return keeps_; }
 
   private:
     void const* object_;
     timestamp (*call_)(void const*, timestamp);
+    bool keeps_ = false;
 };
 
 } // namespace shiplap

@@ -1,0 +1,31 @@
+#pragma once
+// What the parts of the command share.
+
+#include "progress.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace shiplap_command {
+
+/// Options that every subcommand understands.
+struct common_options {
+    std::string progress = "auto";
+    std::string store; ///< folder of the local image store
+    unsigned jobs;     ///< threads
+};
+
+/// Raw words of the command line; export_images() gives them meaning.
+struct export_arguments {
+    std::vector<std::string> inputs, outputs, tags, annotations, labels, env, exposed;
+    std::optional<std::string> platform, entrypoint, cmd, config_file, metadata_file;
+    std::string workdir, user, digest = "sha256";
+};
+
+// Each prints its result on standard output and throws on failure.
+void export_images(export_arguments const& arguments, common_options const& common);
+void copy_image(std::string const& source, std::string const& destination, common_options const& common);
+void inspect_image(std::string const& image, bool as_json, common_options const& common);
+
+} // namespace shiplap_command

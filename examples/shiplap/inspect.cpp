@@ -1,0 +1,95 @@
+// shiplap inspect: what an image consists of.
+
+#include "command.hpp"
+#include "transports.hpp"
+
+#include <cstdio>
+
+namespace shiplap_command {
+
+using namespace shiplap;
+
+namespace {
+
+template <class Store>
+json describe_manifest(Store const& store, descriptor const& what, image_manifest const& manifest) {
+    json out{{"digest", what.digest.text()}, {"mediaType", what.media_type}, {"size", what.size}};
+    if (what.platform) out["platform"] = format(*what.platform);
+    if (!manifest.annotations.empty()) out["annotations"] = manifest.annotations;
+    out["config"] = to_json(manifest.config);
+    std::uint64_t total = manifest.config.size + what.size;
+    out["layers"] = json::array();
+    for (auto const& layer : manifest.layers) {
+        out["layers"].push_back(to_json(layer));
+        total += layer.size;
+    }
+    if (manifest.config.media_type == oci_media_types::config || manifest.config.media_type == docker_media_types::config) {
+        auto const config = parse_json(read_blob(store, manifest.config), manifest.config.digest.text());
+        out["configuration"] = config;
+    }
+    out["totalSize"] = total;
+    return out;
+}
+
+template <class Store>
+json describe(Store const& store, descriptor const& root) {
+    auto const graph = read_graph(root, store);
+    json out{{"root", to_json(root)}, {"manifests", json::array()}};
+    for (auto const& node : graph.contents)
+        if (node.role == node_role::manifest) out["manifests"].push_back(describe_manifest(store, node.what, graph.manifests.at(node.what.digest)));
+    return out;
+}
+
+std::string text_of(json const& value) { return value.is_string() ? printable(value.get<std::string>()) : compact(value); }
+
+void line(std::string const& label, std::string const& value) { std::printf("%-12s %s\n", label.c_str(), value.c_str()); }
+
+void print_configuration(json const& image) {
+    if (!image.contains("configuration")) return;
+    auto const& configuration = image["configuration"];
+    line("platform", text_of(configuration.value("os", json("?"))) + "/" + text_of(configuration.value("architecture", json("?"))) +
+                         (configuration.contains("variant") ? "/" + text_of(configuration["variant"]) : ""));
+    if (configuration.contains("created") && !configuration["created"].is_null()) line("created", text_of(configuration["created"]));
+    if (!configuration.contains("config") || !configuration["config"].is_object()) return;
+    for (auto const& [key, value] : configuration["config"].items())
+        if (!value.is_null()) line(printable(key), text_of(value));
+}
+
+void print_manifest(json const& image) {
+    line("manifest", image["digest"].get<std::string>());
+    line("media type", image["mediaType"].get<std::string>());
+    line("config", image["config"]["digest"].get<std::string>() + "  " + human_size(image["config"]["size"].get<std::uint64_t>()));
+    print_configuration(image);
+    if (image.contains("annotations"))
+        for (auto const& [key, value] : image["annotations"].items()) line("annotation", printable(key) + "=" + text_of(value));
+    line("layers", std::to_string(image["layers"].size()) + ", " + human_size(image["totalSize"].get<std::uint64_t>()) + " in all");
+    std::size_t number = 0;
+    for (auto const& layer : image["layers"]) {
+        line("  " + std::to_string(++number), layer["digest"].get<std::string>() + "  " + human_size(layer["size"].get<std::uint64_t>()) + "  " +
+                                                 layer["mediaType"].get<std::string>());
+        if (image.contains("configuration") && image["configuration"].contains("rootfs")) {
+            auto const diff_ids = image["configuration"]["rootfs"].value("diff_ids", json::array());
+            if (diff_ids.is_array() && number <= diff_ids.size()) line("  diff_id", text_of(diff_ids[number - 1]));
+        }
+    }
+}
+
+} // namespace
+
+void inspect_image(std::string const& image, bool as_json, common_options const& common) {
+    auto const where = parse_location("IMAGE", image, common.store);
+    auto const source = open_source(where);
+    auto const root = resolve(source, where);
+    auto const facts = std::visit([&](auto const& store) { return describe(store, root); }, source);
+    if (as_json) {
+        std::printf("%s\n", pretty(facts).c_str());
+        return;
+    }
+    auto const name = name_of_entry(root);
+    line("image", printable(image));
+    if (auto const& known_as = name.full.empty() ? name.ref_name : name.full; !known_as.empty()) line("name", printable(known_as));
+    line("digest", root.digest.text());
+    for (auto const& manifest : facts["manifests"]) print_manifest(manifest);
+}
+
+} // namespace shiplap_command

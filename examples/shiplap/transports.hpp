@@ -1,0 +1,29 @@
+#pragma once
+// Image transports: "oci-layout:PATH[:NAME]" and its siblings -> a store to read from, or a sink.
+
+#include <shiplap/shiplap.hpp>
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+namespace shiplap_command {
+
+/// A transport's parts. The name is what stands behind the first ':' of the rest, unless the whole rest is a path that
+/// exists.
+struct location {
+    std::string transport, path, name;
+};
+
+/// Throws option_error; `role` says which argument it was.
+location parse_location(char const* role, std::string const& text, std::string const& store);
+
+using image_source = std::variant<shiplap::layout_store, shiplap::oci_archive_store, shiplap::docker_archive_store>;
+
+/// Opens the place that `where` names for reading.
+image_source open_source(location const& where);
+
+/// The image that `where` names inside its place.
+shiplap::descriptor resolve(image_source const& source, location const& where);
+
+} // namespace shiplap_command

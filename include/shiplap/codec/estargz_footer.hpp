@@ -1,0 +1,40 @@
+#pragma once
+// The last 51 bytes of an eStargz blob: an empty gzip member whose extra field holds the offset of the member with
+// the table of contents (stargz-snapshotter, docs/estargz.md, "Footer"). No other library than the standard one.
+
+#include <shiplap/bytes/concept.hpp>
+
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace shiplap {
+
+/// Size of the footer in bytes.
+inline constexpr std::size_t estargz_footer_size = 51;
+
+/// The footer of a blob whose table of contents is at this offset.
+inline std::string estargz_footer(std::uint64_t toc_offset) {
+    static constexpr char hex[] = "0123456789abcdef";
+    std::string out{"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x1a\0SG\x16\0", 16};
+    for (unsigned shift = 64; shift != 0; shift -= 4) out += hex[toc_offset >> (shift - 4) & 15];
+    out += "STARGZ";
+    out.append("\x01\0\0\xff\xff\0\0\0\0\0\0\0\0", 13); // an empty stored block; CRC and size are 0
+    return out;
+}
+
+/// The offset that a footer tells; nothing if these are not the last 51 bytes of an eStargz blob.
+inline std::optional<std::uint64_t> estargz_toc_offset(bytes_view footer) {
+    auto const text = as_text(footer);
+    if (text.size() != estargz_footer_size) return {};
+    auto const digits = text.substr(16, 16);
+    std::uint64_t offset = 0;
+    if (std::from_chars(digits.data(), digits.data() + digits.size(), offset, 16).ec != std::errc{}) return {};
+    if (text != estargz_footer(offset)) return {};
+    return offset;
+}
+
+} // namespace shiplap

@@ -1,0 +1,37 @@
+#pragma once
+// metadata: what an export made, as the JSON object that build tools read from --metadata-file.
+//
+//   containerimage.digest           digest of the root manifest
+//   containerimage.config.digest    digest of the configuration, which Docker calls the image id
+//   containerimage.descriptor       the root's descriptor
+//   image.name                      comma-separated, normalised; absent without a name
+//
+// Several outputs of one run go into one object; a later one overwrites the keys of an earlier one.
+
+#include <shiplap/export/exporter.hpp>
+#include <shiplap/image/descriptor.hpp>
+#include <shiplap/image/json.hpp>
+
+#include <string>
+
+namespace shiplap {
+
+class metadata {
+  public:
+    void add(exported_image const& image) {
+        object_["containerimage.digest"] = image.root.digest.text();
+        object_["containerimage.config.digest"] = image.config.digest.text();
+        object_["containerimage.descriptor"] = to_json(image.root);
+        std::string names;
+        for (auto const& name : image.names) names += (names.empty() ? "" : ",") + name;
+        if (!names.empty()) object_["image.name"] = names;
+    }
+
+    /// Indented JSON.
+    [[nodiscard]] std::string text() const { return pretty(object_); }
+
+  private:
+    json object_ = json::object();
+};
+
+} // namespace shiplap

@@ -1,0 +1,223 @@
+#pragma once
+// JSON as images use it: read strictly, written exactly as Go writes it.
+//
+// Reading. A document is hashed by one program and read by another, so everything that two readers may
+// understand differently is an error: duplicate names, names that differ only in case (Go's reader takes one
+// for the other), a byte order mark, invalid UTF-8, lone surrogates, anything after the value. So are
+// documents over 4 MiB and nesting deeper than 64 (RFC 7493, I-JSON; image-spec, "+json" media types).
+// Unknown members are no error.
+//
+// Objects whose names are data keep names that differ only in case: annotations, Labels, Volumes,
+// ExposedPorts.
+//
+// Writing. The digest of an object is that of its bytes, so they are those of Go's encoding/json: `<`, `>`,
+// `&`, U+2028 and U+2029 escaped, all else plain UTF-8, two spaces of indentation or none, no newline at the
+// end.
+
+#include <shiplap/error.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace shiplap {
+
+using json = nlohmann::ordered_json;
+
+/// Bytes of the largest document that is read.
+inline constexpr std::size_t max_document_size = 4 * 1024 * 1024;
+/// Arrays and objects inside each other in the deepest document that is read.
+inline constexpr std::size_t max_document_depth = 64;
+
+namespace detail {
+
+/// A name as Go's reader compares it: without case, and with the two letters outside ASCII that fold into it.
+inline std::string fold_name(std::string_view name) {
+    std::string out;
+    for (std::size_t i = 0; i < name.size(); ++i) {
+        auto const rest = name.substr(i);
+        if (rest.starts_with("\u017f")) // long s
+            out += 's', i += 1;
+        else if (rest.starts_with("\u212a")) // kelvin sign
+            out += 'k', i += 2;
+        else
+            out += 'A' <= name[i] && name[i] <= 'Z' ? static_cast<char>(name[i] - 'A' + 'a') : name[i];
+    }
+    return out;
+}
+
+/// One step of a JSON pointer (RFC 6901).
+inline std::string pointer_step(std::string_view name) {
+    std::string out = "/";
+    for (char const c : name) {
+        if (c == '~')
+            out += "~0";
+        else if (c == '/')
+            out += "~1";
+        else
+            out += c;
+    }
+    return out;
+}
+
+/// Takes the events of the parser, builds the value, and refuses what parse_json() promises to refuse.
+class strict_json_builder {
+  public:
+    bool null() { return put(json(nullptr)); }
+    bool boolean(bool value) { return put(json(value)); }
+    bool number_integer(std::int64_t value) { return put(json(value)); }
+    bool number_unsigned(std::uint64_t value) { return put(json(value)); }
+    bool number_float(double value, std::string const&) { return put(json(value)); }
+    bool string(std::string& value) { return put(json(std::move(value))); }
+    bool binary(json::binary_t&) { return false; } // no such thing in text
+
+    bool start_object(std::size_t) { return open(json(json::value_t::object)); }
+    bool start_array(std::size_t) { return open(json(json::value_t::array)); }
+    bool end_object() { return close(); }
+    bool end_array() { return close(); }
+
+    bool key(std::string& name) {
+        auto& here = open_.back();
+        if (!here.names.insert(here.names_are_data ? name : fold_name(name)).second)
+            return refuse("the name \"" + name + "\" appears twice in the object at '" + place() +
+                          "' (names that differ only in case count as equal)");
+        here.name = std::move(name);
+        return true;
+    }
+
+    bool parse_error(std::size_t, std::string const&, nlohmann::detail::exception const& reason) {
+        std::string_view text =
+            reason.what(); // "[json.exception.parse_error.101] parse error at line 1, ..."
+        if (auto const end = text.find("] "); text.starts_with("[json.") && end != text.npos)
+            text.remove_prefix(end + 2);
+        return refuse(std::string{text});
+    }
+
+    [[nodiscard]] std::string const& error() const noexcept { return error_; }
+    [[nodiscard]] json take() { return std::move(root_); }
+
+  private:
+    struct level {
+        json* value;
+        bool names_are_data;
+        std::string name;
+        std::unordered_set<std::string> names;
+    };
+
+    // A json& stays valid while it is open: what holds it grows only after it was closed.
+    json& place_value(json&& value) {
+        if (open_.empty()) return root_ = std::move(value);
+        auto& here = open_.back();
+        if (auto* const array = here.value->get_ptr<json::array_t*>()) {
+            array->push_back(std::move(value));
+            return array->back();
+        }
+        // not operator[]: it would search all names, quadratic in the size of a hostile object
+        auto* const object = here.value->get_ptr<json::object_t*>();
+        object->emplace_back(here.name, std::move(value));
+        return object->back().second;
+    }
+
+    bool put(json&& value) {
+        place_value(std::move(value));
+        return true;
+    }
+
+    bool open(json&& value) {
+        if (open_.size() == max_document_depth)
+            return refuse("nested deeper than " + std::to_string(max_document_depth) + " levels");
+        std::string_view const name = open_.empty() ? std::string_view{} : open_.back().name;
+        bool const names_are_data =
+            name == "annotations" || name == "Labels" || name == "Volumes" || name == "ExposedPorts";
+        auto& placed = place_value(std::move(value));
+        open_.push_back({&placed, names_are_data, {}, {}});
+        return true;
+    }
+
+    bool close() {
+        open_.pop_back();
+        return true;
+    }
+
+    bool refuse(std::string reason) {
+        if (error_.empty()) error_ = printable(reason);
+        return false;
+    }
+
+    [[nodiscard]] std::string place() const {
+        std::string out;
+        for (std::size_t i = 0; i + 1 < open_.size(); ++i) {
+            auto const* const array = open_[i].value->get_ptr<json::array_t const*>();
+            out += array ? "/" + std::to_string(array->size() - 1) : pointer_step(open_[i].name);
+        }
+        return out;
+    }
+
+    json root_;
+    std::vector<level> open_;
+    std::string error_;
+};
+
+/// Compact or indented JSON with the escapes that Go adds. The characters occur only inside strings, so the
+/// text can be patched without a look at its structure.
+inline std::string escape_html(std::string_view plain) {
+    std::string out;
+    out.reserve(plain.size());
+    for (std::size_t i = 0; i < plain.size(); ++i) {
+        auto const rest = plain.substr(i);
+        if (rest[0] == '<')
+            out += "\\u003c";
+        else if (rest[0] == '>')
+            out += "\\u003e";
+        else if (rest[0] == '&')
+            out += "\\u0026";
+        else if (rest.starts_with("\u2028"))
+            out += "\\u2028", i += 2;
+        else if (rest.starts_with("\u2029"))
+            out += "\\u2029", i += 2;
+        else
+            out += rest[0];
+    }
+    return out;
+}
+
+} // namespace detail
+
+/// Reads a document under the rules above. `subject` names it in messages: a path, a digest. Throws
+/// format_error that tells line and column, or the place as a JSON pointer.
+inline json parse_json(std::string_view text, std::string_view subject) {
+    auto const fail = [&](std::string reason) {
+        return format_error{"parse JSON", std::string{subject}, std::move(reason)};
+    };
+    if (text.size() > max_document_size)
+        throw fail("has " + std::to_string(text.size()) + " bytes, at most " +
+                   std::to_string(max_document_size) + " are read");
+    if (text.starts_with("\xef\xbb\xbf")) throw fail("starts with a byte order mark, which JSON must not");
+    if (auto const zero = text.find('\0'); zero != text.npos) // to the parser that would be the end
+        throw fail("has a zero byte at offset " + std::to_string(zero));
+
+    // The parser itself instead of json::sax_parse(): that one also instantiates the readers of all binary
+    // formats, 0.8 s in each translation unit.
+    detail::strict_json_builder builder;
+    auto adapter = nlohmann::detail::input_adapter(text.data(), text.data() + text.size());
+    nlohmann::detail::parser<json, decltype(adapter)> parser{std::move(adapter)};
+    if (!parser.sax_parse(&builder)) throw fail(builder.error());
+    return builder.take();
+}
+
+/// Indented by two spaces, as Go's json.MarshalIndent(v, "", "  "): manifests and indexes.
+inline std::string pretty(json const& value) {
+    return detail::escape_html(value.dump(2));
+}
+
+/// Without spaces, as Go's json.Marshal(v): configurations, index.json.
+inline std::string compact(json const& value) {
+    return detail::escape_html(value.dump());
+}
+
+} // namespace shiplap

@@ -1,0 +1,23 @@
+#pragma once
+// layer_blob: all that an image needs to know about a layer that is packed: what pack() returns and what
+// assemble() takes.
+
+#include <shiplap/codec/concept.hpp>
+#include <shiplap/digest/tap.hpp>
+#include <shiplap/tar/entry.hpp>
+
+#include <optional>
+#include <string>
+
+namespace shiplap {
+
+struct layer_blob {
+    content_facts blob;           ///< digest and size of the bytes as they are stored and sent
+    digest diff_id;               ///< digest of the uncompressed tar (image-spec, config.md, "Layer DiffID")
+    std::string encoding{};       ///< of the blob: "", "gzip", "zstd"; see codec
+    annotation_map annotations{}; ///< for its descriptor
+    std::string created_by{};     ///< for the history; empty: "created by shiplap"
+    std::optional<timestamp> created{}; ///< for the history; none: the time of the export
+};
+
+} // namespace shiplap

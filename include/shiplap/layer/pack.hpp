@@ -1,0 +1,140 @@
+#pragma once
+// pack: layer source -> blob. One read of every source byte, every digest in that pass:
+//
+//     source -> meter -> gather -> plain tap -> encoder -> packed tap -> blob
+//                                  (diff_id)              (digest, size)
+//
+// Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once. Backpressure is the
+// call stack; parallelism lives inside the encoder, which posts blocks to the executor, or, where there is none to speak
+// of, in the tap, which hashes a chunk on the executor while the same chunk is written.
+
+#include <shiplap/bytes/gather.hpp>
+#include <shiplap/bytes/pipeline.hpp>
+#include <shiplap/codec/uncompressed.hpp>
+#include <shiplap/layer/concept.hpp>
+#include <shiplap/store/concept.hpp>
+
+#include <atomic>
+#include <optional>
+
+namespace shiplap {
+
+namespace detail {
+
+inline std::uint64_t next_activity_id() noexcept {
+    static std::atomic<std::uint64_t> last{0};
+    return ++last;
+}
+
+/// Tells an observer about one activity, at most once a MiB.
+class activity {
+  public:
+    activity(progress_ref progress, std::string_view verb, std::string subject, std::optional<std::uint64_t> total)
+        : progress_{progress}, subject_{std::move(subject)} {
+        event_.id = next_activity_id();
+        event_.activity = verb;
+        event_.subject = subject_;
+        event_.total = total;
+        progress_(event_);
+    }
+    activity(activity const&) = delete; // event_ refers to subject_
+    activity& operator=(activity const&) = delete;
+    ~activity() = default;
+
+    void advance(std::uint64_t bytes) {
+        event_.done += bytes;
+        if (event_.done - told_ < interval) return;
+        told_ = event_.done;
+        tell(progress_event::kind::advanced);
+    }
+    void finish() { tell(progress_event::kind::finished); }
+
+  private:
+    static constexpr std::uint64_t interval = 1 << 20;
+    void tell(progress_event::kind what) {
+        event_.what = what;
+        progress_(event_);
+    }
+
+    progress_ref progress_;
+    std::string subject_;
+    progress_event event_;
+    std::uint64_t told_ = 0;
+};
+
+/// A stage that counts for an activity.
+struct meter {
+    activity& told;
+    template <byte_sink Out>
+    void write(bytes_view in, Out& out) {
+        out.write(in);
+        told.advance(in.size());
+    }
+    template <byte_sink Out>
+    void finish(Out&) noexcept {}
+};
+
+/// A timestamp_policy that remembers the newest time that it let through.
+struct newest_timestamp {
+    timestamps_ref policy;
+    std::optional<timestamp>* newest;
+    timestamp operator()(timestamp time) const {
+        auto const mapped = policy(time);
+        if (!*newest || mapped > **newest) *newest = mapped;
+        return mapped;
+    }
+    [[nodiscard]] bool keeps() const noexcept { return policy.keeps(); }
+};
+
+} // namespace detail
+
+/// Packs what `source` writes with codec `how` into `store`, and says what came out. `env` lends executor, progress and
+/// timestamps (export/env.hpp). When it throws, `store` holds nothing of the layer.
+template <digest_algorithm D, layer_source L, codec C, blob_store S, class Env>
+layer_blob pack(L const& source, C const& how, S& store, Env& env) {
+    progress_ref const progress{env.progress};
+    std::optional<std::uint64_t> total;
+    if constexpr (sized_layer<L>)
+        if (auto const size = progress.wants_totals() ? source.estimated_size() : 0; size != 0) total = size;
+    detail::activity told{progress, "pack", source.description(), total};
+
+    std::optional<timestamp> newest;
+    detail::newest_timestamp const time{timestamps_ref{env.timestamps}, &newest};
+    layer_context const context{timestamps_ref{time}, progress};
+
+    auto blob = store.open();
+    detail::meter meter{told};
+    gather chunks;
+    auto encoder = how.encoder(executor_ref{env.executor});
+    using encoder_type = decltype(encoder);
+
+    if constexpr (std::same_as<encoder_type, identity_stage>) {
+        tap<D> plain{executor_ref{env.executor}};
+        pipeline pipe{meter, chunks, plain, blob};
+        source.write_tar(pipe, context);
+        pipe.finish();
+        auto const facts = plain.facts();
+        blob.commit(facts);
+        told.finish();
+        return {facts, facts.digest, std::string{C::encoding}, {}, source.description(), newest};
+    } else {
+        tap<D> plain, packed;
+        gather blocks;
+        pipeline pipe{meter, chunks, plain, encoder, blocks, packed, blob};
+        source.write_tar(pipe, context);
+        pipe.finish();
+        if constexpr (extending_encoder<encoder_type>) {
+            null_sink nowhere;
+            pipeline extension{plain, nowhere};
+            encoder.write_extension(extension);
+        }
+        annotation_map annotations;
+        if constexpr (annotating_encoder<encoder_type>) annotations = encoder.annotations();
+        auto const facts = packed.facts();
+        blob.commit(facts);
+        told.finish();
+        return {facts, plain.facts().digest, std::string{C::encoding}, std::move(annotations), source.description(), newest};
+    }
+}
+
+} // namespace shiplap

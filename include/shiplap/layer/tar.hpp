@@ -1,0 +1,158 @@
+#pragma once
+// tar_layer: a tar archive becomes a layer. It may be packed with gzip or zstd, and come from a file or, once, from a
+// stream.
+//
+//     tar_layer{"rootfs.tar.gz"}
+//     tar_layer{stream_reader{STDIN_FILENO, "standard input"}, "standard input"}
+//
+// The bytes of the archive pass as they are, so that the diff_id is the digest of that very tar; they are parsed on the
+// way, and what is no whole and harmless archive is refused: truncated, without its end marker, with names that lead
+// out of the root. Only where timestamps have to change is every entry written anew, and the padding at the end dropped.
+
+#include <shiplap/codec/decode.hpp>
+#include <shiplap/layer/concept.hpp>
+#include <shiplap/layer/walk.hpp>
+#include <shiplap/tar/scanner.hpp>
+#include <shiplap/tar/whiteout.hpp>
+#include <shiplap/tar/writer.hpp>
+
+#include <array>
+#include <memory>
+
+namespace shiplap {
+
+namespace detail {
+
+/// A file that is read from front to end and must not change meanwhile. Also for named pipes and devices, which have no
+/// facts to compare.
+class watched_file {
+  public:
+    explicit watched_file(std::string path)
+        : path_{std::move(path)}, fd_{open_file(path_, O_RDONLY)}, facts_{stat_open(fd_.get(), path_)} {
+        if (S_ISDIR(facts_.st_mode)) throw system_error{"read", path_, EISDIR};
+    }
+
+    std::size_t read(bytes_span into) {
+        auto const n = retry_interrupted([&] { return ::read(fd_.get(), into.data(), into.size()); });
+        if (n < 0) throw system_error{"read", path_, errno};
+        return static_cast<std::size_t>(n);
+    }
+
+    /// Throws error{source_changed}.
+    void check() const {
+        if (is_regular() && !untouched(facts_, stat_open(fd_.get(), path_))) throw_changed(path_);
+    }
+
+    [[nodiscard]] bool is_regular() const noexcept { return S_ISREG(facts_.st_mode); }
+    [[nodiscard]] std::uint64_t size() const noexcept { return static_cast<std::uint64_t>(facts_.st_size); }
+
+  private:
+    std::string path_;
+    unique_fd fd_;
+    struct ::stat facts_;
+};
+
+/// What is wrong with the name of an entry, or the target of a hard link; empty if nothing is.
+inline std::string_view fault_of_name(std::string_view name) noexcept {
+    if (name.empty()) return "is empty";
+    if (name.front() == '/') return "is absolute";
+    while (!name.empty()) {
+        auto const component = name.substr(0, name.find('/'));
+        if (component == "..") return "leads out of the root";
+        name.remove_prefix(std::min(name.size(), component.size() + 1));
+    }
+    return {};
+}
+
+/// Throws unless an archive may have this entry; `archive` names it in messages.
+inline void check_entry(tar_entry const& entry, std::string const& archive, std::uint64_t offset) {
+    auto const refuse = [&](std::string_view what, std::string_view fault) {
+        throw error{error_code::unsafe_entry, "read tar", archive,
+                    "entry '" + printable(entry.name) + "' at offset " + std::to_string(offset) + ": " +
+                        std::string{what} + " " + std::string{fault}};
+    };
+    if (auto const fault = fault_of_name(entry.name); !fault.empty()) refuse("its name", fault);
+    if (entry.type == entry_type::hard_link)
+        if (auto const fault = fault_of_name(entry.link_name); !fault.empty())
+            refuse("the target '" + printable(entry.link_name) + "' of the hard link", fault);
+    try {
+        static_cast<void>(classify_whiteout(entry.name)); // throws if it is a malformed one
+    } catch (error& problem) {
+        problem.within("'" + printable(archive) + "', offset " + std::to_string(offset));
+        throw;
+    }
+}
+
+} // namespace detail
+
+class tar_layer {
+  public:
+    /// A file; opened by write_tar().
+    explicit tar_layer(std::string path) : name_{std::move(path)} {}
+    /// A stream, which can be packed once; `name` is for messages.
+    tar_layer(any_byte_source stream, std::string name)
+        : name_{std::move(name)}, stream_{std::make_shared<std::optional<any_byte_source>>(std::move(stream))} {}
+
+    /// The archive, unpacked. Throws format_error, or an error of code unsafe_entry, if it is not a tar that can be a
+    /// layer; source_changed if the file is modified meanwhile; unsupported if a stream is read again.
+    template <byte_sink Out>
+    void write_tar(Out& out, layer_context const& context) const {
+        if (stream_) {
+            if (!*stream_)
+                throw error{error_code::unsupported, "read tar", name_, "is a stream and can be packed only once"};
+            return convert(std::exchange(*stream_, std::nullopt).value(), out, context);
+        }
+        detail::watched_file file{name_};
+        convert(byte_source_ref{file}, out, context);
+        file.check();
+    }
+
+    /// The size of a plain tar file; 0, which no tar has, where that is not known beforehand.
+    [[nodiscard]] std::uint64_t estimated_size() const {
+        if (stream_) return 0;
+        detail::watched_file file{name_};
+        if (!file.is_regular()) return 0;
+        std::array<std::byte, 8> head{};
+        auto const n = read_fully(file, head);
+        return sniff_encoding(bytes_view{head}.first(n)).empty() ? file.size() : 0;
+    }
+
+    [[nodiscard]] std::string description() const { return "tar:" + name_; }
+
+  private:
+    template <byte_sink Out>
+    void convert(any_byte_source packed, Out& out, layer_context const& context) const {
+        auto plain = decode_any(std::move(packed));
+        tar_scanner scanner{name_};
+        std::optional<tar_writer<Out>> rewriter;
+        if (!context.time.keeps()) rewriter.emplace(out);
+
+        auto const space = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
+        bytes_span const buffer{space.get(), transfer_size};
+        while (auto const n = plain.read(buffer)) {
+            for (bytes_view rest = buffer.first(n); !rest.empty();) {
+                auto const event = scanner.next(rest);
+                if (event == tar_scanner::event::entry) {
+                    detail::check_entry(scanner.entry(), name_, scanner.entry_offset());
+                    auto entry = scanner.entry();
+                    entry.mtime = context.time(entry.mtime);
+                    if (rewriter) rewriter->entry(entry);
+                } else if (event == tar_scanner::event::payload && rewriter) {
+                    rewriter->write(scanner.payload());
+                }
+            }
+            if (!rewriter) out.write(buffer.first(n));
+        }
+        scanner.finish();
+        if (!scanner.at_end_marker())
+            throw format_error{"read tar", name_,
+                               "truncated: ends at offset " + std::to_string(scanner.offset()) +
+                                   " without the two zero blocks that end an archive"};
+        if (rewriter) rewriter->finish();
+    }
+
+    std::string name_;
+    std::shared_ptr<std::optional<any_byte_source>> stream_; // none: name_ is the path of a file
+};
+
+} // namespace shiplap

@@ -1,0 +1,78 @@
+#pragma once
+// rootfs_tar_sink: all layers of an image applied on top of each other, as one tar: what a container sees at its start.
+// Nothing is extracted on the way, so ownership, devices and set-id bits survive without privileges.
+//
+// The layers are read twice, topmost first to learn what each hides, then bottom first to write what is left (flatten.hpp
+// says how). An image with a single layer is read once.
+
+#include <shiplap/codec/decode.hpp>
+#include <shiplap/image/media_types.hpp>
+#include <shiplap/sink/archive.hpp>
+#include <shiplap/sink/concept.hpp>
+#include <shiplap/sink/flatten.hpp>
+#include <shiplap/tar/reader.hpp>
+#include <shiplap/tar/writer.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace shiplap {
+
+class rootfs_tar_sink {
+  public:
+    /// See archive_output. `wanted` chooses an image of an index; by default there must be only one.
+    explicit rootfs_tar_sink(std::string path, std::optional<platform> wanted = {})
+        : output_{std::make_unique<archive_output>(std::move(path))}, wanted_{std::move(wanted)} {}
+
+    [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
+        auto const layers = select_platform(graph, wanted_).manifest.layers;
+        tar_.emplace(*output_);
+        flattener_ = {};
+        layers_ = layers.size();
+        surveyed_ = written_ = 0;
+        std::vector<descriptor> order;
+        if (layers_ > 1) order.assign(layers.rbegin(), layers.rend());
+        else surveyed_ = layers_;
+        order.insert(order.end(), layers.begin(), layers.end());
+        return order;
+    }
+
+    [[nodiscard]] bool exists(descriptor const&) const noexcept { return false; }
+
+    /// Takes the next layer in the order of arrange().
+    void put(descriptor const& layer, replayable_source_ref from) {
+        auto plain = decode_as(layer_encoding(layer.media_type), any_byte_source{from});
+        tar_reader entries{plain, layer.digest.text()};
+        if (surveyed_ < layers_) {
+            auto const index = layers_ - ++surveyed_;
+            while (auto const* entry = entries.next()) flattener_.survey(index, *entry);
+            return;
+        }
+        while (auto const* entry = entries.next())
+            if (auto const kept = flattener_.decide(written_, *entry)) {
+                tar_->entry(*kept);
+                if (kept->size != 0) transfer(entries, *tar_);
+            }
+        ++written_;
+    }
+
+    void tag(descriptor const&, image_name const&) noexcept {} // files have no name
+
+    void commit() {
+        tar_->finish();
+        output_->commit();
+    }
+
+    [[nodiscard]] std::string staging_folder() const { return output_->staging_folder(); }
+
+  private:
+    std::unique_ptr<archive_output> output_; // tar_ refers to it
+    std::optional<platform> wanted_;
+    std::optional<tar_writer<archive_output>> tar_;
+    layer_flattener flattener_;
+    std::size_t layers_ = 0, surveyed_ = 0, written_ = 0;
+};
+
+} // namespace shiplap

@@ -1,0 +1,267 @@
+#pragma once
+// layout_store: an OCI image layout, the directory form of images (image-spec, image-layout.md):
+//
+//     oci-layout                 the version of the form
+//     index.json                 which images there are, and their names
+//     blobs/<algorithm>/<hex>    everything they consist of
+//
+// New blobs wait without a name on the file system of the layout and become files only in publish(), which then
+// replaces index.json in one step, under a lock on the directory. So a failed or killed export leaves a layout
+// as it was, and two exports into one layout at the same time both end up in it. A directory that does not
+// exist is made by publish() and not before.
+
+#include <shiplap/bytes/file.hpp>
+#include <shiplap/error.hpp>
+#include <shiplap/image/descriptor.hpp>
+#include <shiplap/store/concept.hpp>
+#include <shiplap/store/layout_index.hpp>
+#include <shiplap/store/scratch.hpp>
+
+#include <cerrno>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace shiplap {
+
+namespace detail {
+
+/// What stat(2) says; nothing if there is no such file.
+inline std::optional<struct ::stat> file_facts(std::string const& path) {
+    struct ::stat facts {};
+    if (::stat(path.c_str(), &facts) == 0) return facts;
+    if (errno == ENOENT) return {};
+    throw system_error{"open", path, errno};
+}
+
+/// Files and directories that an operation made, removed again unless it succeeds.
+class created_paths {
+  public:
+    created_paths() = default;
+    created_paths(created_paths const&) = delete;
+    created_paths& operator=(created_paths const&) = delete;
+    ~created_paths() {
+        // remove() refuses directories that meanwhile hold something else, which is what we want.
+        for (auto path = paths_.rbegin(); path != paths_.rend(); ++path) (void)std::remove(path->c_str());
+    }
+
+    void add(std::string path) { paths_.push_back(std::move(path)); }
+    void keep() noexcept { paths_.clear(); }
+    [[nodiscard]] std::vector<std::string> const& paths() const noexcept { return paths_; }
+
+  private:
+    std::vector<std::string> paths_;
+};
+
+/// Makes a directory and those above it, if they do not exist, with mode 0755 whatever the umask.
+inline void make_folders(std::string const& path, created_paths& created) {
+    auto const make = [&] { return ::mkdir(path.c_str(), 0755) == 0 ? 0 : errno; };
+    auto failure = make();
+    if (failure == ENOENT && parent_of(path) != path) {
+        make_folders(parent_of(path), created);
+        failure = make();
+    }
+    if (failure == EEXIST) return; // whatever it is, using it will tell
+    if (failure != 0) throw system_error{"create directory", path, failure};
+    created.add(path);
+    auto const made = file_facts(path); // may have inherited a set-group-ID bit, which stays
+    if (!made || ::chmod(path.c_str(), (made->st_mode & 07000u) | 0755u) != 0)
+        throw system_error{"set mode of", path, errno};
+}
+
+} // namespace detail
+
+class layout_store {
+  public:
+    using writer = scratch_store::writer;
+
+    /// The layout in directory `path`, which need not exist yet. Touches nothing. Throws system_error if `path`
+    /// is something else, format_error if it is a directory of other things or a layout of an unknown version.
+    explicit layout_store(std::string path) : path_{without_slashes(std::move(path))}, pending_{path_} {
+        if (path_.empty()) throw option_error{"open layout", path_, "the path must not be empty"};
+        (void)check_folder();
+    }
+
+    [[nodiscard]] std::string const& path() const noexcept { return path_; }
+
+    /// A new blob: staged until publish(), gone if there is none.
+    [[nodiscard]] writer open() {
+        // Where the blobs will be, or are: "blobs" may be a mount or a symbolic link.
+        return pending_.open(detail::existing_ancestor(path_ + "/blobs"));
+    }
+
+    [[nodiscard]] bool contains(digest const& which) const {
+        if (pending_.contains(which)) return true;
+        auto const facts = detail::file_facts(blob_path(which));
+        return facts && S_ISREG(facts->st_mode);
+    }
+
+    /// Staged blobs are found as well.
+    [[nodiscard]] file_reader reader(digest const& which) const {
+        if (auto staged = pending_.find(which)) return std::move(*staged);
+        auto const path = blob_path(which);
+        auto const facts = detail::file_facts(path);
+        if (!facts || !S_ISREG(facts->st_mode)) // opening a fifo would wait for ever
+            throw error{error_code::not_found, "read blob", which.text(), "not in layout '" + printable(path_) + "'"};
+        return file_reader{path};
+    }
+
+    /// Whether the blob is here with the size and digest that it should have. Reads it once, unless it is staged:
+    /// those were verified when they were written. publish() fails if a blob that was reported here has vanished.
+    [[nodiscard]] bool holds(content_facts const& what) {
+        if (auto const staged = pending_.find(what.digest)) return size_of(*staged) == what.size;
+        auto const facts = detail::file_facts(blob_path(what.digest));
+        if (!facts || !S_ISREG(facts->st_mode) || static_cast<std::uint64_t>(facts->st_size) != what.size)
+            return false;
+        {
+            std::lock_guard const lock{relied_->mutex};
+            if (relied_->blobs.contains(what.digest)) return true;
+        }
+        try {
+            verified_source source{reader(what.digest), what.digest, what.size};
+            null_sink nowhere;
+            transfer(source, nowhere);
+        } catch (digest_mismatch const&) {
+            return false;
+        }
+        std::lock_guard const lock{relied_->mutex};
+        relied_->blobs.insert(what.digest);
+        return true;
+    }
+
+    /// The images that index.json lists. Throws error{not_found} if there is no layout, format_error.
+    [[nodiscard]] std::vector<descriptor> entries() const {
+        auto const index = path_ + "/index.json";
+        if (!check_folder() || !detail::file_facts(index))
+            throw error{error_code::not_found, "open layout", path_, "there is no OCI image layout"};
+        return parse_layout_index(read_file(index, max_document_size), index);
+    }
+
+    /// The image called `name`: see find_entry().
+    [[nodiscard]] descriptor resolve(std::string_view name) const {
+        return find_entry(entries(), name, path_);
+    }
+
+    /// Makes all staged blobs visible and durable, then enters `entries` in index.json: see
+    /// merge_layout_index(). A staged blob replaces a file of its name, which may have been damaged. If it throws,
+    /// index.json is as before and files that it made are gone again.
+    void publish(std::span<descriptor const> entries) {
+        std::optional<folder_lock> lock;
+        detail::created_paths created; // goes before the lock does
+        lock.emplace(make_and_lock(created));
+        bool const exists = check_folder(); // again: this time nobody can interfere
+        require_relied();
+        auto const index = path_ + "/index.json";
+        std::optional<std::string> existing;
+        if (detail::file_facts(index)) existing = read_file(index, max_document_size);
+        auto const text = merge_layout_index(existing, entries, index);
+
+        // First of all, for it makes the directory a layout in the eyes of others.
+        if (!exists) publish_text(path_ + "/oci-layout", layout_header, created);
+        std::set<std::string> touched{path_};
+        for (auto& [which, file] : pending_.take()) {
+            auto const path = blob_path(which);
+            auto const folder = detail::parent_of(path);
+            detail::make_folders(folder, created);
+            bool const replaced = detail::file_facts(path).has_value();
+            file.publish(path, 0644);
+            if (!replaced) created.add(path);
+            touched.insert(folder);
+        }
+        for (auto const& path : created.paths()) touched.insert(detail::parent_of(path));
+        for (auto const& folder : touched) detail::sync_directory(folder);
+
+        write_file(index, text);
+        created.keep();
+        detail::sync_directory(path_);
+    }
+
+  private:
+    struct relied_blobs {
+        std::mutex mutex;
+        std::set<digest> blobs;
+    };
+
+    static std::string without_slashes(std::string path) {
+        while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+        return path;
+    }
+
+    static std::uint64_t size_of(file_reader const& file) {
+        struct ::stat facts {};
+        if (::fstat(file.descriptor(), &facts) != 0) throw system_error{"read", file.path(), errno};
+        return static_cast<std::uint64_t>(facts.st_size);
+    }
+
+    [[nodiscard]] std::string blob_path(digest const& which) const {
+        return path_ + "/blobs/" + std::string{which.algorithm()} + "/" + std::string{which.encoded()};
+    }
+
+    // Whether there is a layout; false if there is nothing or an empty directory. Throws for anything else.
+    [[nodiscard]] bool check_folder() const {
+        auto const facts = detail::file_facts(path_);
+        if (!facts) return false;
+        if (!S_ISDIR(facts->st_mode)) throw system_error{"open layout", path_, ENOTDIR};
+        // In this order, because publish() makes oci-layout before all else.
+        bool const empty = holds_nothing();
+        auto const header = path_ + "/oci-layout";
+        if (detail::file_facts(header)) {
+            check_layout_header(read_file(header, max_document_size), header);
+            return true;
+        }
+        if (!empty) throw format_error{"open layout", path_, "is not an OCI image layout and not empty"};
+        return false;
+    }
+
+    [[nodiscard]] bool holds_nothing() const {
+        std::error_code failure;
+        for (std::filesystem::directory_iterator entry{path_, failure}, end; !failure && entry != end;
+             entry.increment(failure))
+            // Other exports may have staged files where the file system knows no files without a name.
+            if (!entry->path().filename().string().starts_with(".shiplap-")) return false;
+        if (failure) throw system_error{"read directory", path_, failure.value()};
+        return true;
+    }
+
+    [[nodiscard]] folder_lock make_and_lock(detail::created_paths& created) const {
+        for (unsigned attempt = 0;; ++attempt) {
+            detail::make_folders(path_, created);
+            try {
+                return folder_lock{path_};
+            } catch (system_error const& failure) {
+                // A failing export removes the directory that it made.
+                if (failure.number() != ENOENT || attempt == 100) throw;
+            }
+        }
+    }
+
+    void require_relied() const {
+        std::lock_guard const lock{relied_->mutex};
+        for (auto const& which : relied_->blobs)
+            if (!contains(which))
+                throw error{error_code::not_found, "write layout", path_,
+                            "blob " + which.text() + " was removed while the image was exported"};
+    }
+
+    static void publish_text(std::string const& path, std::string_view text, detail::created_paths& created) {
+        write_file(path, text);
+        created.add(path);
+    }
+
+    std::string path_;
+    scratch_store pending_;
+    std::unique_ptr<relied_blobs> relied_ = std::make_unique<relied_blobs>();
+};
+
+} // namespace shiplap

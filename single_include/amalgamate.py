@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Makes single_include/shiplap/shiplap.hpp out of include/: a pure function of those files.
+
+    amalgamate.py            writes it
+    amalgamate.py --check    compares; exit status 1 and a diff if it is out of date
+
+Headers follow each other so that each stands behind those it includes. Includes of other libraries are
+gathered at the top, sorted, once each; those inside an #if stay where they are.
+"""
+
+import difflib
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+HEADERS = ROOT / "include"
+ENTRY = "shiplap/shiplap.hpp"
+OUTPUT = ROOT / "single_include" / ENTRY
+
+INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
+CONDITION = re.compile(r"\s*#\s*(if|ifdef|ifndef|endif)\b")
+DEFINE = re.compile(r"\s*#\s*(define|undef)\b")
+
+
+class Amalgamation:
+    def __init__(self):
+        self.seen = set()
+        self.external = set()
+        self.body = []
+
+    def add(self, name):
+        if name in self.seen:
+            return
+        self.seen.add(name)
+        lines = []
+        depth, defined = 0, False
+        for number, line in enumerate((HEADERS / name).read_text().splitlines(), 1):
+            if line.strip() == "#pragma once":
+                continue
+            if condition := CONDITION.match(line):
+                depth += -1 if condition[1] == "endif" else 1
+            elif DEFINE.match(line):
+                defined = True
+            elif include := INCLUDE.match(line):
+                style, target = include.groups()
+                ours = target.startswith("shiplap/")
+                problem = (
+                    "write <...>" if style == '"'
+                    else "an #if around it cannot be kept" if ours and depth
+                    else "no such header" if ours and not (HEADERS / target).exists()
+                    else "a #define above it would lose its effect" if defined and not depth
+                    else None
+                )
+                if problem:
+                    sys.exit(f"{name}:{number}: {line.strip()}: {problem}")
+                if ours:
+                    self.add(target)
+                    continue
+                if not depth:
+                    self.external.add(f"#include <{target}>")
+                    continue
+            lines.append(line)
+        text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+        self.body.append(f"// === {name} ===\n\n{text}\n")
+
+    def text(self):
+        external = sorted(self.external, key=lambda line: ("/" not in line and ".h" not in line, line))
+        return "\n".join([
+            "#pragma once",
+            "// All of shiplap in one header. Made from include/ by single_include/amalgamate.py; edit there, not here.",
+            "",
+            *external,
+            "",
+            *self.body,
+        ])
+
+
+def main():
+    made = Amalgamation()
+    made.add(ENTRY)
+    new = made.text()
+    if sys.argv[1:] == ["--check"]:
+        old = OUTPUT.read_text() if OUTPUT.exists() else ""
+        if old == new:
+            print(f"{OUTPUT.relative_to(ROOT)} is up to date")
+            return
+        diff = difflib.unified_diff(old.splitlines(), new.splitlines(), "as it is", "as it should be", lineterm="", n=1)
+        print("\n".join(list(diff)[:40]))
+        sys.exit(f"{OUTPUT.relative_to(ROOT)} is out of date. Run: single_include/amalgamate.py")
+    if sys.argv[1:]:
+        sys.exit(__doc__)
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(new)
+
+
+if __name__ == "__main__":
+    main()

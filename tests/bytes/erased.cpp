@@ -1,0 +1,42 @@
+#include <shiplap/bytes/erased.hpp>
+
+#include "support/catch.hpp"
+
+using namespace shiplap;
+
+static_assert(byte_sink<byte_sink_ref>);
+static_assert(byte_source<byte_source_ref> && byte_source<any_byte_source>);
+static_assert(replayable_source<replayable_source_ref> && !replayable_source<byte_source_ref>);
+
+TEST_CASE("a byte_sink_ref writes into what it refers to", "[erased]") {
+    string_sink out;
+    byte_sink_ref erased{out};
+    auto copy = erased;
+    erased.write(as_bytes("ab"));
+    copy.write(as_bytes("c"));
+    CHECK(out.text == "abc");
+}
+
+TEST_CASE("references to sources share the source's position", "[erased]") {
+    span_source from{std::string_view{"abcdef"}};
+    byte_source_ref plain{from};
+    replayable_source_ref replayable{from};
+    std::byte two[2];
+    CHECK(plain.read(two) == 2);
+    string_sink rest;
+    transfer(replayable, rest);
+    CHECK(rest.text == "cdef");
+    replayable.rewind();
+    string_sink all;
+    transfer(plain, all);
+    CHECK(all.text == "abcdef");
+}
+
+TEST_CASE("an any_byte_source owns its source and can be moved", "[erased]") {
+    static std::string const text = "owned";
+    any_byte_source first{span_source{text}};
+    auto second = std::move(first);
+    string_sink out;
+    transfer(second, out);
+    CHECK(out.text == text);
+}

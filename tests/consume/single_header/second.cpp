@@ -1,0 +1,6 @@
+#include <shiplap/shiplap.hpp>
+
+// Uses what the other translation unit uses too.
+std::string digest_elsewhere(std::string_view text) {
+    return shiplap::digest::of<shiplap::sha256>(shiplap::as_bytes(text)).text();
+}

@@ -1,0 +1,147 @@
+#include <shiplap/export/spec.hpp>
+
+#include "support/catch.hpp"
+
+using namespace shiplap;
+
+namespace {
+
+export_spec spec_of(std::string const& text) { return export_spec::from(parse_attributes(text)); }
+
+std::string codec_of(export_spec const& spec) {
+    return std::visit([](auto const& codec) { return std::string{codec.name} + " " + std::to_string(codec.level); }, spec.codec);
+}
+
+} // namespace
+
+TEST_CASE("defaults", "[spec]") {
+    auto const spec = spec_of("type=docker,dest=a.tar");
+    CHECK(spec.type == output_type::docker);
+    CHECK(spec.tar);
+    CHECK(spec.destination == "a.tar");
+    CHECK(spec.names.empty());
+    CHECK(codec_of(spec) == "gzip " + std::to_string(gzip{}.level));
+    CHECK_FALSE(spec.oci_types);
+    CHECK_FALSE(spec.epoch);
+    CHECK_FALSE(spec.rewrite_timestamps);
+    CHECK(spec_of("type=oci").destination == "-");
+    CHECK(spec_of("type=image").destination.empty());
+}
+
+TEST_CASE("which family of media types", "[spec]") {
+    struct row {
+        std::string text;
+        bool oci;
+    };
+    auto const& [text, oci] = GENERATE(values<row>({
+        {"type=oci", true},
+        {"type=oci,oci-mediatypes=false", true},
+        {"type=image", false},
+        {"type=docker", false},
+        {"type=docker,oci-mediatypes=true", true},
+        {"type=docker,compression=zstd", true},
+        {"type=docker,compression=zstd,oci-mediatypes=false", false},
+        {"type=docker,compression=estargz", true},
+        {"type=docker,annotation.a=b", true},
+        {"type=docker,annotation.a=b,oci-mediatypes=false", false},
+        {"type=docker,oci-artifact=true", true},
+        {"type=docker,oci-artifact=false", false},
+        {"type=docker,compatibility-version=30", true},
+        {"type=docker,compatibility-version=20", false},
+        {"type=docker,compatibility-version=30,oci-mediatypes=0", false},
+    }));
+    CAPTURE(text);
+    CHECK(spec_of(text).oci_types == oci);
+}
+
+TEST_CASE("levels", "[spec]") {
+    CHECK(codec_of(spec_of("type=oci,compression=gzip,compression-level=0")) == "gzip 0");
+    CHECK(codec_of(spec_of("type=oci,compression-level=9,compression=estargz")) == "estargz 9");
+    CHECK(codec_of(spec_of("type=oci,compression=zstd,compression-level=22")) == "zstd 22");
+    auto const plain = spec_of("type=oci,compression=uncompressed,compression-level=22");
+    REQUIRE(plain.warnings.size() == 1);
+    CHECK_THAT(plain.warnings[0], contains("no effect"));
+}
+
+TEST_CASE("names are normalised", "[spec]") {
+    auto const names = spec_of("type=oci,\"name=app,example.com/team/app:1.0\"").names;
+    REQUIRE(names.size() == 2);
+    CHECK(names[0].text() == "docker.io/library/app:latest");
+    CHECK(names[1].text() == "example.com/team/app:1.0");
+    CHECK(spec_of("type=oci,name=a,name=b").names.size() == 1); // the last one counts
+}
+
+TEST_CASE("annotations land on their object, with their case", "[spec]") {
+    auto const spec = spec_of("type=oci,annotation.Org.Key=v,annotation-manifest.x=1,annotation-manifest-descriptor.y=2,annotation[linux/amd64].z=3");
+    CHECK(spec.annotations == annotation_map{{"Org.Key", "v"}, {"x", "1"}});
+    CHECK(spec.descriptor_annotations == annotation_map{{"y", "2"}});
+    REQUIRE(spec.warnings.size() == 1); // a selector has nothing to select from
+    CHECK_THAT(spec.warnings[0], contains("linux/amd64"));
+}
+
+TEST_CASE("epochs", "[spec]") {
+    CHECK(spec_of("type=oci,source-date-epoch=-5").epoch == -5);
+    CHECK_FALSE(spec_of("type=oci,source-date-epoch=").epoch);
+    CHECK(spec_of("type=oci,source-date-epoch=7,rewrite-timestamp=true").rewrite_timestamps);
+}
+
+TEST_CASE("what is wrong is named, with what would be right", "[spec]") {
+    struct row {
+        std::string text, message;
+    };
+    auto const& [text, message] = GENERATE(values<row>({
+        {"dest=a", "--output requires type=<type>"},
+        {"type=registry,name=a", "exporter \"registry\" could not be found"},
+        {"type=OCI", "could not be found; known are image, oci"},
+        {"type=oci,compresion=gzip", "unknown option at position 10; the nearest known one is 'compression'"},
+        {"type=oci,nam=x", "nearest known one is 'name'"},
+        {"type=oci,anotation.k1=x", "nearest known one is 'annotation.k1'"},
+        {"type=oci,compression=brotli", "unsupported compression type brotli; known are uncompressed, gzip, estargz, zstd"},
+        {"type=oci,compression=GZIP", "unsupported compression type GZIP"},
+        {"type=oci,compression-level=10", "10"},
+        {"type=oci,compression=gzip,compression-level=-1", "between 0 and 9"},
+        {"type=oci,compression=zstd,compression-level=23", "between 0 and 22"},
+        {"type=oci,compression=uncompressed,compression-level=23", "between 0 and 22"},
+        {"type=oci,compression-level=six", "non-integer value six specified for compression-level"},
+        {"type=oci,compression-level=99999999999999999999", "non-integer value"},
+        {"type=docker,oci-mediatypes=yes", "non-bool value specified for oci-mediatypes"},
+        {"type=docker,oci-mediatypes=", "non-bool value specified for oci-mediatypes"},
+        {"type=oci,force-compression=2", "non-bool value 2 specified for force-compression"},
+        {"type=oci,rewrite-timestamp=", "non-bool value specified for rewrite-timestamp"},
+        {"type=oci,rewrite-timestamp=1", "needs an epoch"},
+        {"type=oci,source-date-epoch=now", "invalid source-date-epoch"},
+        {"type=oci,compatibility-version=31", "unsupported compatibility-version 31"},
+        {"type=image,compatibility-version=10,compression=zstd", "compression=zstd"},
+        {"type=image,compression=estargz,oci-mediatypes=false", "exporter option \"compression=estargz\" conflicts with \"oci-mediatypes=false\""},
+        {"type=image,oci-artifact=true,oci-mediatypes=false", "exporter option \"oci-artifact=true\" conflicts with \"oci-mediatypes=false\""},
+        {"type=image,annotation-index.a=b,oci-mediatypes=false", "cannot export annotations with \"oci-mediatypes=false\""},
+        {"type=oci,annotation-index.a=b", "index annotations not supported for single platform export"},
+        {"type=oci,annotation-layer.a=b", "unrecognized annotation type layer"},
+        {"type=oci,annotation.a b=c", "unknown option"},
+        {"type=oci,name=App", "lower"},
+        {"type=oci,\"name=a,,b\"", "invalid reference format"},
+        {"type=oci,name=*", "invalid reference format"},
+        {"type=image,dest=x", "output x is not supported by image exporter"},
+        {"type=local", "needs dest"},
+        {"type=local,dest=-", "needs dest"},
+        {"type=local,dest=x,compression=gzip", "has no meaning for this type"},
+        {"type=oci,dest=", "is empty"},
+        {"type=oci,tar=false", "tar=false needs dest=<directory>"},
+        {"type=docker,tar=false,dest=-", "cannot go to standard output"},
+    }));
+    CAPTURE(text);
+    CHECK_THROWS_WITH(spec_of(text), contains(message));
+    CHECK_THROWS_AS(spec_of(text), option_error);
+}
+
+TEST_CASE("an empty boolean means true where the original says so", "[spec]") {
+    CHECK(spec_of("type=oci,tar=").tar);
+    CHECK(spec_of("type=oci,force-compression=").force_compression);
+    CHECK_FALSE(spec_of("type=oci,tar=F,dest=d").tar);
+}
+
+TEST_CASE("edit distance", "[spec]") {
+    CHECK(detail::edit_distance("", "") == 0);
+    CHECK(detail::edit_distance("abc", "") == 3);
+    CHECK(detail::edit_distance("kitten", "sitting") == 3);
+}

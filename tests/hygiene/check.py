@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Checks of the source as text: check.py include-order | umbrella | mirror | format CLANG_FORMAT
+
+Exit status: 0 fine, 1 findings (printed), 77 could not be checked here.
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HEADERS = ROOT / "include"
+LIBRARY = HEADERS / "shiplap"
+
+# Each folder may include itself and those before it.
+FOLDERS = ["bytes", "digest", "tar", "codec", "image", "store", "layer", "sink", "export"]
+# Root headers that everybody may include; the others sit on top of all folders.
+FOUNDATION = {"error.hpp", "version.hpp"}
+# Headers that the umbrella leaves out, because they need a library beyond the core.
+EXTRA_COMPONENTS: set[str] = set()
+
+
+def headers():
+    return sorted(LIBRARY.rglob("*.hpp"))
+
+
+def includes(path, pattern=r"<(shiplap/[^>]+)>"):
+    text = path.read_text()
+    return re.findall(rf"^[ \t]*#[ \t]*include[ \t]*{pattern}", text, re.MULTILINE)
+
+
+def height(header):
+    """Position of a header, given relative to include/shiplap, in the order of folders."""
+    folder = header.split("/")[0] if "/" in header else None
+    if folder is None:
+        return -1 if header in FOUNDATION else len(FOLDERS)
+    return FOLDERS.index(folder) if folder in FOLDERS else None
+
+
+def include_order():
+    findings = []
+    for path in headers():
+        name = path.relative_to(LIBRARY).as_posix()
+        if height(name) is None:
+            findings.append(f"{name}: folder is not in the order {' <- '.join(FOLDERS)}")
+            continue
+        for quoted in includes(path, r'"([^"]+)"'):
+            findings.append(f'{name}: write <shiplap/...> instead of "{quoted}"')
+        for included in includes(path):
+            other = included.removeprefix("shiplap/")
+            if not (HEADERS / included).exists():
+                findings.append(f"{name}: includes {included}, which does not exist")
+            elif height(other) is None or height(other) > height(name):
+                findings.append(f"{name}: must not include {other}, which lies above it")
+    return findings
+
+
+def umbrella():
+    wanted = {path.relative_to(HEADERS).as_posix() for path in headers()}
+    wanted -= {"shiplap/shiplap.hpp"} | EXTRA_COMPONENTS
+    found = includes(LIBRARY / "shiplap.hpp")
+    findings = [f"shiplap.hpp lacks #include <{name}>" for name in sorted(wanted - set(found))]
+    findings += [f"shiplap.hpp should not include {name}" for name in sorted(set(found) - wanted)]
+    findings += [f"shiplap.hpp includes {name} twice" for name in sorted(set(found)) if found.count(name) > 1]
+    return findings
+
+
+def mirror():
+    findings = []
+    for path in headers():
+        name = path.relative_to(LIBRARY)
+        test = ROOT / "tests" / name.with_suffix(".cpp")
+        if not test.exists():
+            findings.append(f"{name}: has no {test.relative_to(ROOT)}")
+            continue
+        if f"shiplap/{name.as_posix()}" not in includes(test):
+            findings.append(f"{test.relative_to(ROOT)}: should include <shiplap/{name.as_posix()}>")
+    return findings
+
+
+def format_(tool="clang-format-14"):
+    files = [path for folder in ("include", "tests", "examples", "benchmarks")
+             for path in sorted((ROOT / folder).rglob("*")) if path.suffix in (".hpp", ".cpp")]
+    try:
+        result = subprocess.run([tool, "--dry-run", "-Werror", *files], cwd=ROOT, text=True, capture_output=True)
+    except FileNotFoundError:
+        print("not checked: clang-format-14 is not installed")
+        sys.exit(77)
+    wrong = dict.fromkeys(re.findall(r"^(.+?):\d+:\d+: error: code should be clang-formatted", result.stderr,
+                                     re.MULTILINE))
+    if not wrong:
+        return [result.stderr] if result.returncode else []
+    return [f"{pathlib.Path(path).relative_to(ROOT)}: run {tool} -i on it" for path in wrong]
+
+
+CHECKS = {"include-order": include_order, "umbrella": umbrella, "mirror": mirror, "format": format_}
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in CHECKS:
+        sys.exit(__doc__)
+    problems = CHECKS[sys.argv[1]](*sys.argv[2:])
+    print("\n".join(problems) if problems else f"{sys.argv[1]}: fine, {len(headers())} headers")
+    sys.exit(1 if problems else 0)
