@@ -13,7 +13,7 @@ namespace shiplap_command {
 struct common_options {
     std::string progress = "auto";
     std::string store; ///< folder of the local image store
-    unsigned jobs;     ///< threads
+    unsigned jobs = 1; ///< threads
 };
 
 /// Raw words of the command line; export_images() gives them meaning.

@@ -60,7 +60,8 @@ int run(int argc, char** argv) {
                "IMAGE: oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], store:NAME\n"
                "Example: shiplap -o type=oci,dest=app.tar -t example.com/app:1 --entrypoint /bin/app ./rootfs");
 
-    common_options common{.jobs = std::max(1U, std::thread::hardware_concurrency())};
+    common_options common;
+    common.jobs = std::max(1U, std::thread::hardware_concurrency());
     export_arguments arguments;
     add_common(app, common);
     app.add_option("INPUT", arguments.inputs, "layers, bottom first");

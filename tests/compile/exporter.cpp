@@ -6,7 +6,7 @@
 // reject 3: digest_algorithm hasher hashless
 // reject 4: image_sink takes_content put
 // reject 5: export_env lends_progress progress
-// reject 6: static assertion media-type table codec inherit
+// reject 6: media-type table codec inherit
 #include <shiplap/codec/uncompressed.hpp>
 #include <shiplap/export/exporter.hpp>
 #include <shiplap/sink/memory.hpp>

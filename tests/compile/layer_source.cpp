@@ -1,5 +1,5 @@
 // reject 1: layer_source describes_itself description
-// reject 2: layer_source writes_tar write_tar
+// reject 2: layer_source contextless
 #include <shiplap/layer/any.hpp>
 
 using namespace shiplap;

@@ -31,7 +31,11 @@ TEST_CASE("when two files are the same", "[layer][compare]") {
         {"nothing differs", {}, {}, true, true},
         {"nothing differs, sub-second times", {.time = fine}, {.time = fine}, true, true},
         {"content, whole seconds", {}, {.content = "abd"}, false, true},
-        {"content, sub-second times: not looked at", {.time = fine}, {.content = "abd", .time = fine}, true, true},
+        {"content, sub-second times: not looked at",
+         {.time = fine},
+         {.content = "abd", .time = fine},
+         true,
+         true},
         {"size", {}, {.content = "abcd"}, false, false},
         {"mode", {}, {.mode = 0640}, false, false},
         {"set-id bit", {}, {.mode = 04644}, false, false},
@@ -39,7 +43,11 @@ TEST_CASE("when two files are the same", "[layer][compare]") {
         {"nanosecond", {.time = fine}, {.time = {1'600'000'000, 6}}, false, false},
         {"nanosecond of one alone", {}, {.time = fine}, false, false},
         {"both empty", {.content = ""}, {.content = ""}, true, true},
-        {"last byte of a large file", {.content = std::string(600'000, 'x') + 'y'}, {.content = std::string(600'001, 'x')}, false, true},
+        {"last byte of a large file",
+         {.content = std::string(600'000, 'x') + 'y'},
+         {.content = std::string(600'001, 'x')},
+         false,
+         true},
     }));
     INFO(c.name);
     temp_dir lower, upper;

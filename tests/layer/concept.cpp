@@ -1,9 +1,8 @@
 #include <shiplap/layer/concept.hpp>
-
-#include "support/catch.hpp"
-
 #include <shiplap/store/memory.hpp>
 #include <shiplap/tar/writer.hpp>
+
+#include "support/catch.hpp"
 
 using namespace shiplap;
 

@@ -1,15 +1,16 @@
+#include <shiplap/digest/digest.hpp>
 #include <shiplap/layer/directory.hpp>
 
 #include "support/catch.hpp"
 #include "support/trees.hpp"
 
-#include <shiplap/digest/digest.hpp>
-
 using namespace shiplap;
 
 namespace {
 
-std::string digest_of(std::string_view bytes) { return digest::of<sha256>(as_bytes(bytes)).text(); }
+std::string digest_of(std::string_view bytes) {
+    return digest::of<sha256>(as_bytes(bytes)).text();
+}
 
 /// Runs an action when the byte at `offset` passes.
 template <class Action>
@@ -22,6 +23,9 @@ struct tripwire {
         seen += in.size();
     }
 };
+
+template <class Action>
+tripwire(std::uint64_t, Action) -> tripwire<Action>;
 
 static_assert(sized_layer<directory_layer> && !stored_layer<directory_layer>);
 static_assert(std::regular<ownership> && std::copyable<directory_layer>);
@@ -45,8 +49,8 @@ TEST_CASE("the same tree has the digest that BuildKit gives it", "[layer][direct
          "sha256:49a0e7905d8d4aba06874d356b6b19bc170d25243cb699b1b9f5b635f8932ab7"},
     }));
     temp_dir temp;
-    auto const command = std::string{"python3 " SHIPLAP_SOURCE_DIR "/tests/support/golden_tree.py '"} + (temp / "tree") +
-                         "' " + known.tree;
+    auto const command = std::string{"python3 " SHIPLAP_SOURCE_DIR "/tests/support/golden_tree.py '"} +
+                         (temp / "tree") + "' " + known.tree;
     REQUIRE(std::system(command.c_str()) == 0); // NOLINT(cert-env33-c): our own script
     directory_layer const layer{temp / "tree"};
     CHECK(digest_of(trees::tar_of(layer)) == known.kept);
@@ -74,8 +78,19 @@ TEST_CASE("an empty directory is an empty archive", "[layer][directory]") {
 
 TEST_CASE("odd names come back as they are", "[layer][directory]") {
     temp_dir temp;
-    std::vector<std::string> names{
-        "\n", " ", "-rf", "\\", "a=b", "caf\xc3\xa9", "cafe\xcc\x81", "\xff\xfe", "\x01\x7f", std::string(255, 'l'), "...", ".whx", "x\xe2\x82\xac" + std::string(200, 'y')};
+    std::vector<std::string> names{"\n",
+                                   " ",
+                                   "-rf",
+                                   "\\",
+                                   "a=b",
+                                   "caf\xc3\xa9",
+                                   "cafe\xcc\x81",
+                                   "\xff\xfe",
+                                   "\x01\x7f",
+                                   std::string(255, 'l'),
+                                   "...",
+                                   ".whx",
+                                   "x\xe2\x82\xac" + std::string(200, 'y')};
     for (auto const& name : names) trees::write(temp / name, name);
     for (auto const& folder : {std::string(100, 'd'), std::string(99, 'e')}) {
         trees::write(temp / (folder + "/" + std::string(155, 'f')), "x");
@@ -83,7 +98,8 @@ TEST_CASE("odd names come back as they are", "[layer][directory]") {
     }
     auto const entries = trees::entries_of(directory_layer{temp.path()});
     auto found = trees::names_of(entries);
-    CHECK(std::is_sorted(found.begin(), found.end(), [](auto const& a, auto const& b) { return compare_walk_order(a, b) < 0; }));
+    CHECK(std::is_sorted(found.begin(), found.end(),
+                         [](auto const& a, auto const& b) { return compare_walk_order(a, b) < 0; }));
     std::sort(found.begin(), found.end());
     std::sort(names.begin(), names.end());
     CHECK(found == names);
@@ -107,7 +123,8 @@ TEST_CASE("paths far beyond PATH_MAX", "[layer][directory]") {
 
 TEST_CASE("the bytes do not depend on the order of creation, nor on repetition", "[layer][directory]") {
     std::vector<std::string> names;
-    for (int i = 0; i < 300; ++i) names.push_back((i % 3 == 0 ? "sub/" : "") + std::to_string(i * 7919 % 1000) + "x");
+    for (int i = 0; i < 300; ++i)
+        names.push_back((i % 3 == 0 ? "sub/" : "") + std::to_string(i * 7919 % 1000) + "x");
     auto const make = [](temp_dir const& folder, auto first, auto last) {
         for (; first != last; ++first) trees::write(folder / *first, *first);
         trees::set_time(folder / "sub", {5, 0});
@@ -135,7 +152,8 @@ TEST_CASE("the estimated size is right where no extended header is needed", "[la
 TEST_CASE("owners can be replaced", "[layer][directory]") {
     temp_dir temp;
     trees::write(temp / "d/f", "");
-    for (auto const& entry : trees::entries_of(directory_layer{.path = temp.path(), .owners = owned_by(12, 34)})) {
+    for (auto const& entry :
+         trees::entries_of(directory_layer{.path = temp.path(), .owners = owned_by(12, 34)})) {
         CHECK(entry.header.uid == 12);
         CHECK(entry.header.gid == 34);
     }
@@ -145,8 +163,10 @@ TEST_CASE("reserved names are an error or left out", "[layer][directory]") {
     temp_dir temp;
     trees::write(temp / "d/.wh.f", "");
     trees::write(temp / "d/g", "");
-    CHECK(trees::error_of([&] { trees::tar_of(directory_layer{temp.path()}); }).subject() == temp / "d/.wh.f");
-    CHECK(trees::names_of(trees::entries_of(directory_layer{.path = temp.path(), .reserved = reserved_names::skip})) ==
+    CHECK(trees::error_of([&] { trees::tar_of(directory_layer{temp.path()}); }).subject() ==
+          temp / "d/.wh.f");
+    CHECK(trees::names_of(
+              trees::entries_of(directory_layer{.path = temp.path(), .reserved = reserved_names::skip})) ==
           std::vector<std::string>{"d/", "d/g"});
 }
 
@@ -173,13 +193,18 @@ TEST_CASE("a file that changes while it is packed fails, with its name", "[layer
         void (*make)(std::string const&);
     };
     auto const how = GENERATE(values<change>({
-        {"grows", [](auto const& file) { std::ofstream{file, std::ios::app} << "y"; }},
+        {"grows",
+         [](auto const& file) {
+             std::ofstream{file, std::ios::app} << "y";
+         }},
         {"shrinks", [](auto const& file) { std::filesystem::resize_file(file, 10); }},
-        {"is rewritten in place", [](auto const& file) { trees::write(file, std::string(3 * transfer_size, 'y')); }},
+        {"is rewritten in place",
+         [](auto const& file) { trees::write(file, std::string(3 * transfer_size, 'y')); }},
     }));
     INFO(how.name);
     tripwire trip{transfer_size, [&] { how.make(path); }}; // inside the content of "big"
-    auto const problem = trees::error_of([&] { directory_layer{temp.path()}.write_tar(trip, layer_context{}); });
+    auto const problem =
+        trees::error_of([&] { directory_layer{temp.path()}.write_tar(trip, layer_context{}); });
     CHECK(problem.code() == error_code::source_changed);
     CHECK(problem.subject() == path);
 }
@@ -190,7 +215,9 @@ TEST_CASE("a file that cannot be read fails, with its name", "[layer][directory]
     trees::write(temp / "b", "x");
     SECTION("it vanished") {
         tripwire trip{0, [&] { std::filesystem::remove(temp / "b"); }};
-        CHECK(trees::error_of([&] { directory_layer{temp.path()}.write_tar(trip, layer_context{}); }).subject() == temp / "b");
+        CHECK(trees::error_of([&] {
+                  directory_layer{temp.path()}.write_tar(trip, layer_context{});
+              }).subject() == temp / "b");
     }
     SECTION("it may not be read") {
         if (trees::is_root()) return; // nothing is forbidden

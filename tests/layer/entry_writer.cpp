@@ -35,13 +35,20 @@ TEST_CASE("content follows the header, whatever its size", "[layer][entry_writer
 
 TEST_CASE("all but the first name of a file are hard links, whatever kind of file", "[layer][entry_writer]") {
     temp_dir temp;
-    auto const kind = GENERATE(entry_type::regular, entry_type::symbolic_link, entry_type::fifo, entry_type::character_device);
+    auto const kind = GENERATE(entry_type::regular, entry_type::symbolic_link, entry_type::fifo,
+                               entry_type::character_device);
     auto const first = temp / "m/first";
     trees::write(temp / "m/other", "");
     switch (kind) {
-    case entry_type::regular: trees::write(first, "content"); break;
-    case entry_type::symbolic_link: std::filesystem::create_symlink("target", first); break;
-    case entry_type::fifo: REQUIRE(::mkfifo(first.c_str(), 0644) == 0); break;
+    case entry_type::regular:
+        trees::write(first, "content");
+        break;
+    case entry_type::symbolic_link:
+        std::filesystem::create_symlink("target", first);
+        break;
+    case entry_type::fifo:
+        REQUIRE(::mkfifo(first.c_str(), 0644) == 0);
+        break;
     default:
         if (!trees::is_root()) {
             WARN("needs root to make devices: not tested");

@@ -13,7 +13,8 @@ tar_entry header_in(temp_dir const& folder, header_policies policies = {}, times
     auto const* item = walk.next();
     REQUIRE(item != nullptr);
     auto const label = walk.full_path(item->path);
-    auto entry = detail::make_header(*item, detail::entry_type_of(item->facts.st_mode).value(), policies.owners, time, label);
+    auto entry = detail::make_header(*item, detail::entry_type_of(item->facts.st_mode).value(),
+                                     policies.owners, time, label);
     entry.xattrs = detail::read_attributes(detail::attribute_place::of(*item), policies.xattrs, label);
     return entry;
 }
@@ -67,7 +68,9 @@ TEST_CASE("set-id and sticky bits are kept, the type of the file is not in the m
     temp_dir temp;
     auto const mode = GENERATE(as<::mode_t>{}, 04755, 02755, 01777, 07777, 0000);
     if (mode == 0 && !trees::is_root()) return;
-    SECTION("a file") { trees::write(temp / "x", "", mode); }
+    SECTION("a file") {
+        trees::write(temp / "x", "", mode);
+    }
     SECTION("a directory") {
         std::filesystem::create_directory(temp / "x");
         REQUIRE(::chmod((temp / "x").c_str(), mode) == 0);
@@ -78,7 +81,8 @@ TEST_CASE("set-id and sticky bits are kept, the type of the file is not in the m
 
 TEST_CASE("targets of symbolic links are stored as they are", "[layer][header]") {
     temp_dir temp;
-    auto const target = GENERATE(as<std::string>{}, "x", "../../out", "/abs", "a//b/./c/", "\xff\n", std::string(4000, 't'));
+    auto const target =
+        GENERATE(as<std::string>{}, "x", "../../out", "/abs", "a//b/./c/", "\xff\n", std::string(4000, 't'));
     REQUIRE(::symlink(target.c_str(), (temp / "l").c_str()) == 0);
     auto const entry = header_in(temp);
     CHECK(entry.type == entry_type::symbolic_link);
@@ -108,7 +112,8 @@ TEST_CASE("special files", "[layer][header]") {
         {S_IFBLK, 4095, 1'048'575, entry_type::block_device},
     }));
     std::filesystem::remove(temp / "p");
-    REQUIRE(::mknod((temp / "d").c_str(), made.kind | 0660, ::gnu_dev_makedev(made.number_major, made.number_minor)) == 0);
+    REQUIRE(::mknod((temp / "d").c_str(), made.kind | 0660,
+                    ::gnu_dev_makedev(made.number_major, made.number_minor)) == 0);
     auto const entry = header_in(temp);
     CHECK(entry.type == made.type);
     CHECK(entry.device_major == made.number_major);
@@ -144,7 +149,8 @@ TEST_CASE("which extended attributes are stored is a policy", "[layer][header]")
     REQUIRE(set_attribute(temp / "f", "user.a", std::string_view{"\0\n=", 3}));
     REQUIRE(set_attribute(temp / "f", "user.empty", ""));
     REQUIRE(set_attribute(temp / "f", "user.overlay.opaque", "y"));
-    std::vector<extended_attribute> const user{{"user.a", std::string{"\0\n=", 3}}, {"user.empty", ""}, {"user.z", long_value}};
+    std::vector<extended_attribute> const user{
+        {"user.a", std::string{"\0\n=", 3}}, {"user.empty", ""}, {"user.z", long_value}};
 
     CHECK(header_in(temp).xattrs.empty());
     CHECK(header_in(temp, {{}, xattr_policy::none}).xattrs.empty());

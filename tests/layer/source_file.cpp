@@ -59,10 +59,16 @@ TEST_CASE("a file that changes between the look and the last byte is an error", 
         void (*make)(std::string const&);
     };
     auto const how = GENERATE(values<change>({
-        {"longer", [](auto const& file) { std::ofstream{file, std::ios::app} << "y"; }},
+        {"longer",
+         [](auto const& file) {
+             std::ofstream{file, std::ios::app} << "y";
+         }},
         {"shorter", [](auto const& file) { std::filesystem::resize_file(file, 5'000); }},
         {"empty", [](auto const& file) { std::filesystem::resize_file(file, 0); }},
-        {"time", [](auto const& file) { trees::set_time(file, {1'600'000'000, 1}); }},
+        {"time",
+         [](auto const& file) {
+             trees::set_time(file, {1'600'000'000, 1});
+         }},
         {"mode", [](auto const& file) { ::chmod(file.c_str(), 0600); }},
         {"rewritten, old time", [](auto const& file) { trees::write(file, std::string(10'000, 'z')); }},
     }));
@@ -90,9 +96,15 @@ TEST_CASE("another file in its place is an error", "[layer][source_file]") {
     trees::write(temp / "f", "old");
     opened look{temp, "f"};
     std::filesystem::rename(temp / "f", temp / "away"); // keeps the old file's inode busy
-    SECTION("a file") { trees::write(temp / "f", "new"); }
-    SECTION("a link to the file itself") { std::filesystem::create_symlink("away", temp / "f"); }
-    SECTION("a fifo, without waiting for a writer") { REQUIRE(::mkfifo((temp / "f").c_str(), 0644) == 0); }
+    SECTION("a file") {
+        trees::write(temp / "f", "new");
+    }
+    SECTION("a link to the file itself") {
+        std::filesystem::create_symlink("away", temp / "f");
+    }
+    SECTION("a fifo, without waiting for a writer") {
+        REQUIRE(::mkfifo((temp / "f").c_str(), 0644) == 0);
+    }
     CHECK(trees::error_of([&] { look.source("f"); }).code() == error_code::source_changed);
 }
 

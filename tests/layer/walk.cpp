@@ -18,7 +18,8 @@ std::vector<std::string> paths_in(std::string const& root, reserved_names reserv
     return found;
 }
 
-/// Makes a chain of `depth` folders called `name` and a file at its end, by steps that no limit on paths touches.
+/// Makes a chain of `depth` folders called `name` and a file at its end, by steps that no limit on paths
+/// touches.
 void make_chain(std::string const& root, std::string const& name, int depth) {
     auto at = detail::open_file(root, O_RDONLY | O_DIRECTORY);
     for (int i = 0; i < depth; ++i) {
@@ -34,10 +35,12 @@ void make_chain(std::string const& root, std::string const& name, int depth) {
 
 TEST_CASE("a walk goes depth-first in byte order of names", "[layer][walk]") {
     temp_dir temp;
-    for (auto const* name : {"b", "a-b", "a/z", "a/b/c", "a/b-", "a.d/x", "Z", "\xc3\xa4", "\xff", "a b", "a\n"})
+    for (auto const* name :
+         {"b", "a-b", "a/z", "a/b/c", "a/b-", "a.d/x", "Z", "\xc3\xa4", "\xff", "a b", "a\n"})
         trees::write(temp / name, "");
-    CHECK(paths_in(temp.path()) == std::vector<std::string>{"Z", "a", "a/b", "a/b/c", "a/b-", "a/z", "a\n", "a b",
-                                                            "a-b", "a.d", "a.d/x", "b", "\xc3\xa4", "\xff"});
+    CHECK(paths_in(temp.path()) == std::vector<std::string>{"Z", "a", "a/b", "a/b/c", "a/b-", "a/z", "a\n",
+                                                            "a b", "a-b", "a.d", "a.d/x", "b", "\xc3\xa4",
+                                                            "\xff"});
 }
 
 TEST_CASE("the order of a walk is an order of paths", "[layer][walk]") {
@@ -48,7 +51,8 @@ TEST_CASE("the order of a walk is an order of paths", "[layer][walk]") {
     for (int i = 0; i < 200; ++i) {
         std::string path;
         for (unsigned parts = 1 + dice() % 3; parts != 0; --parts) {
-            for (unsigned length = 1 + dice() % 2; length != 0; --length) path += letters[dice() % letters.size()];
+            for (unsigned length = 1 + dice() % 2; length != 0; --length)
+                path += letters[dice() % letters.size()];
             if (path.ends_with("..") || path == "." || path.ends_with("/.")) path += 'x';
             if (parts > 1) path += '/';
         }
@@ -125,7 +129,8 @@ TEST_CASE("deep trees and long paths are walked with few descriptors", "[layer][
         std::size_t length;
         int depth;
     };
-    auto const chain = GENERATE(values<chain_shape>({{1, 3}, {1, 64}, {1, 65}, {100, 200}, {255, 40}, {1, 2000}}));
+    auto const chain =
+        GENERATE(values<chain_shape>({{1, 3}, {1, 64}, {1, 65}, {100, 200}, {255, 40}, {1, 2000}}));
     temp_dir temp;
     auto const name = std::string(chain.length, 'n');
     make_chain(temp.path(), name, chain.depth);

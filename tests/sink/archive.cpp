@@ -1,12 +1,11 @@
 #include <shiplap/sink/archive.hpp>
+#include <shiplap/sink/copy.hpp>
+#include <shiplap/sink/docker_archive.hpp>
+#include <shiplap/sink/oci_archive.hpp>
 
 #include "support/catch.hpp"
 #include "support/sample_image.hpp"
 #include "support/temp.hpp"
-
-#include <shiplap/sink/copy.hpp>
-#include <shiplap/sink/docker_archive.hpp>
-#include <shiplap/sink/oci_archive.hpp>
 
 #include <csignal>
 #include <filesystem>
@@ -119,7 +118,8 @@ TEMPLATE_TEST_CASE("an archive appears at commit and not before", "", oci_archiv
     CHECK(status.permissions() == std::filesystem::perms{0644});
 }
 
-TEMPLATE_TEST_CASE("a failed archive leaves the old file as it was", "", oci_archive_sink, docker_archive_sink) {
+TEMPLATE_TEST_CASE("a failed archive leaves the old file as it was", "", oci_archive_sink,
+                   docker_archive_sink) {
     temp_dir folder;
     auto const path = folder / "app.tar";
     write_file(path, "old content", 0600);

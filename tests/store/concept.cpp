@@ -54,9 +54,15 @@ TEST_CASE("a verified source never hands out all of something else", "[store]") 
         std::string promised, given;
         std::uint64_t size;
     };
-    auto const c = GENERATE(values<lie>({
-        {"hello", "hellO", 5}, {"hello", "Hello", 5}, {"hello", "hell", 5}, {"hello", "hello!", 5},
-        {"hello", "", 5}, {"hello", "hello", 6}, {"hello", "hello", 4}, {"", "x", 0}, {"", "", 1}}));
+    auto const c = GENERATE(values<lie>({{"hello", "hellO", 5},
+                                         {"hello", "Hello", 5},
+                                         {"hello", "hell", 5},
+                                         {"hello", "hello!", 5},
+                                         {"hello", "", 5},
+                                         {"hello", "hello", 6},
+                                         {"hello", "hello", 4},
+                                         {"", "x", 0},
+                                         {"", "", 1}}));
     verified_source source{span_source{c.given}, facts_of(c.promised).digest, c.size};
     std::string out;
     std::vector<std::byte> buffer(piece);

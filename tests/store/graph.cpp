@@ -158,13 +158,23 @@ TEST_CASE("a manifest is what its descriptor promises", "[graph]") {
     lying_store store{good.blobs()};
     auto asked = root;
     auto expected = error_code::digest_mismatch;
-    std::string message = root.digest.text();
+    auto const message = root.digest.text();
 
-    SECTION("another byte") { store.blobs[root.digest][5] ^= 1; }
-    SECTION("a longer one") { store.blobs[root.digest] += "\n"; }
-    SECTION("a shorter one") { store.blobs[root.digest].pop_back(); }
-    SECTION("a size lie: smaller") { --asked.size; }
-    SECTION("a size lie: larger") { ++asked.size; }
+    SECTION("another byte") {
+        store.blobs[root.digest][5] ^= 1;
+    }
+    SECTION("a longer one") {
+        store.blobs[root.digest] += "\n";
+    }
+    SECTION("a shorter one") {
+        store.blobs[root.digest].pop_back();
+    }
+    SECTION("a size lie: smaller") {
+        --asked.size;
+    }
+    SECTION("a size lie: larger") {
+        ++asked.size;
+    }
     SECTION("a size over the limit is not even read") {
         asked.size = max_document_size + 1;
         expected = error_code::format;
@@ -172,12 +182,10 @@ TEST_CASE("a manifest is what its descriptor promises", "[graph]") {
     SECTION("another media type of its own kind") {
         asked.media_type = docker_media_types::manifest;
         expected = error_code::format;
-        message = "mediaType";
     }
     SECTION("an index that is a manifest") {
         asked.media_type = oci_media_types::index;
         expected = error_code::format;
-        message = "mediaType";
     }
     SECTION("a root that is no image") {
         asked.media_type = "application/octet-stream";
@@ -267,7 +275,7 @@ TEST_CASE("an image is chosen by its platform", "[graph]") {
     auto const graph = read_graph(put_index(store, {amd, arm7, inner, second}), store);
 
     auto const choose = [&](platform const& wanted) { return select_platform(graph, wanted).root; };
-    CHECK(choose({.os = "linux", .architecture = "amd64"}) == amd); // the first one of two
+    CHECK(choose({.os = "linux", .architecture = "amd64"}) == amd);   // the first one of two
     CHECK(choose({.os = "linux", .architecture = "arm64"}) == arm64); // v8 is what arm64 means
     CHECK(choose({.os = "linux", .architecture = "arm"}) == arm7);
     CHECK(select_platform(graph, arm7.platform).manifest.layers[0].digest == facts_of("arm7").digest);

@@ -70,7 +70,9 @@ TEST_CASE("entries with the same two names are replaced where they stand", "[lay
         CHECK(parse_layout_index(text, "").back().digest == image("g").digest);
         CHECK(parse_layout_index(text, "").size() == 6);
     }
-    SECTION("merging what is there changes nothing") { CHECK(merge(text, {entries[0], entries[3]}) == text); }
+    SECTION("merging what is there changes nothing") {
+        CHECK(merge(text, {entries[0], entries[3]}) == text);
+    }
 }
 
 TEST_CASE("what this program does not know is kept", "[layout]") {
@@ -95,15 +97,13 @@ TEST_CASE("an index.json of umoci is one without images", "[layout]") {
 }
 
 TEST_CASE("a broken index.json is refused and named", "[layout]") {
-    auto const text = GENERATE(as<std::string>{}, "", "{", "[]", "null", R"({"schemaVersion":2})",
-                               R"({"schemaVersion":1,"manifests":[]})",
-                               R"({"schemaVersion":2,"manifests":{}})",
-                               R"({"schemaVersion":2,"manifests":[1]})",
-                               R"({"schemaVersion":2,"manifests":[{}]})",
-                               R"({"schemaVersion":2,"manifests":[],"manifests":[]})",
-                               R"({"schemaVersion":2,"manifests":[],"Manifests":[]})",
-                               R"({"schemaVersion":2,"manifests":[],"layers":[]})",
-                               R"({"schemaVersion":2,"manifests":[]} x)");
+    auto const text = GENERATE(
+        as<std::string>{}, "", "{", "[]", "null", R"({"schemaVersion":2})",
+        R"({"schemaVersion":1,"manifests":[]})", R"({"schemaVersion":2,"manifests":{}})",
+        R"({"schemaVersion":2,"manifests":[1]})", R"({"schemaVersion":2,"manifests":[{}]})",
+        R"({"schemaVersion":2,"manifests":[],"manifests":[]})",
+        R"({"schemaVersion":2,"manifests":[],"Manifests":[]})",
+        R"({"schemaVersion":2,"manifests":[],"layers":[]})", R"({"schemaVersion":2,"manifests":[]} x)");
     CHECK_THROWS_AS(merge(text, {}), format_error);
     try {
         (void)merge_layout_index(text, {}, "some/index.json");

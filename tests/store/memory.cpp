@@ -3,4 +3,6 @@
 #include "store/properties.hpp"
 #include "support/catch.hpp"
 
-TEST_CASE("memory_store is a blob store", "[store]") { samples::check_store(shiplap::memory_store{}); }
+TEST_CASE("memory_store is a blob store", "[store]") {
+    samples::check_store(shiplap::memory_store{});
+}

@@ -44,11 +44,11 @@ descriptor put(S& store, std::string_view text, std::string_view media_type = "a
 /// An image manifest over layers that are in the store already; the configuration is made of `seed`.
 template <blob_store S>
 descriptor put_manifest(S& store, std::vector<descriptor> layers, std::string const& seed) {
-    image_manifest manifest{
-        .media_type = std::string{oci_media_types::manifest},
-        .config = put(store, R"({"architecture":"amd64","os":"linux","author":")" + seed + "\"}",
-                      oci_media_types::config),
-        .layers = std::move(layers)};
+    image_manifest manifest{.media_type = std::string{oci_media_types::manifest},
+                            .config = put(store,
+                                          R"({"architecture":"amd64","os":"linux","author":")" + seed + "\"}",
+                                          oci_media_types::config),
+                            .layers = std::move(layers)};
     return put(store, to_text(manifest), manifest.media_type);
 }
 
@@ -67,11 +67,14 @@ descriptor put_index(S& store, std::vector<descriptor> manifests) {
 }
 
 inline descriptor on(descriptor what, std::string os, std::string architecture, std::string variant = {}) {
-    what.platform = platform{.os = std::move(os), .architecture = std::move(architecture), .variant = std::move(variant)};
+    what.platform =
+        platform{.os = std::move(os), .architecture = std::move(architecture), .variant = std::move(variant)};
     return what;
 }
 
-inline image_name name(std::string const& tag) { return {"docker.io/library/app:" + tag, tag}; }
+inline image_name name(std::string const& tag) {
+    return {"docker.io/library/app:" + tag, tag};
+}
 
 template <byte_source R>
 std::string read_all(R source) {
@@ -124,10 +127,13 @@ inline int in_child(std::function<int()> const& work) {
         ::_exit(code);
     }
     int status = 0;
-    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
     return status;
 }
 
-inline bool exited_with(int status, int code) { return WIFEXITED(status) && WEXITSTATUS(status) == code; }
+inline bool exited_with(int status, int code) {
+    return WIFEXITED(status) && WEXITSTATUS(status) == code;
+}
 
 } // namespace samples

@@ -81,7 +81,8 @@ inline std::string encoded(std::string_view encoding, std::string_view plain) {
 }
 
 template <shiplap::digest_algorithm D = shiplap::sha256>
-shiplap::descriptor put_text(shiplap::memory_store& store, std::string_view media_type, std::string_view text) {
+shiplap::descriptor put_text(shiplap::memory_store& store, std::string_view media_type,
+                             std::string_view text) {
     auto const digest = shiplap::digest::of<D>(shiplap::as_bytes(text));
     auto blob = store.open();
     blob.write(shiplap::as_bytes(text));
@@ -99,7 +100,8 @@ struct sample_image {
 /// An image of some layers with a file each.
 template <shiplap::digest_algorithm D = shiplap::sha256>
 sample_image make_image(shiplap::media_type_table const& types = shiplap::table_of<shiplap::oci_media_types>,
-                        std::string_view encoding = "", unsigned layers = 2, std::string_view text = "hello") {
+                        std::string_view encoding = "", unsigned layers = 2,
+                        std::string_view text = "hello") {
     using namespace shiplap;
     descriptor const nothing{.media_type = {}, .digest = digest::of<D>({})};
     sample_image out{{}, nothing, {.media_type = std::string{types.manifest}, .config = nothing}, {}};
@@ -110,8 +112,9 @@ sample_image make_image(shiplap::media_type_table const& types = shiplap::table_
         diff_ids += (i == 0 ? "\"" : ",\"") + digest::of<D>(as_bytes(tar)).text() + "\"";
         out.manifest.layers.push_back(put_text<D>(out.blobs, types.layer(encoding), encoded(encoding, tar)));
     }
-    out.config = R"({"architecture":"arm64","config":{},"os":"linux","rootfs":{"type":"layers","diff_ids":[)" +
-                 diff_ids + R"(]},"variant":"v8"})";
+    out.config =
+        R"({"architecture":"arm64","config":{},"os":"linux","rootfs":{"type":"layers","diff_ids":[)" +
+        diff_ids + R"(]},"variant":"v8"})";
     out.manifest.config = put_text<D>(out.blobs, types.config, out.config);
     out.root = put_text<D>(out.blobs, types.manifest, to_text(out.manifest));
     return out;

@@ -17,7 +17,9 @@
 
 namespace trees {
 
-inline bool is_root() { return ::geteuid() == 0; }
+inline bool is_root() {
+    return ::geteuid() == 0;
+}
 
 inline void expect(bool done, std::string const& what) {
     if (!done) throw shiplap::system_error{"prepare test", what, errno};

@@ -14,7 +14,8 @@ TEST_CASE("A record counts its own length") {
     };
     auto const [key, value, text] = GENERATE(values<row>({
         {"k", "", "5 k=\n"},
-        {"path", "a", "10 path=a\n"}, // would be 9 with a length of one digit
+        {"path", "a", "9 path=a\n"},
+        {"path", "ab", "11 path=ab\n"}, // its second digit counts too: there is no record of 10 bytes
         {"path", "", "8 path=\n"},
         {"mtime", "1350244992.023960108", "30 mtime=1350244992.023960108\n"},
         {"k", "a=b\n\0"s, "11 k=a=b\n\0\n"s},
@@ -45,10 +46,35 @@ TEST_CASE("Records of every length are taken off as they were appended") {
 
 TEST_CASE("Malformed records are refused and nothing is taken") {
     auto const body = GENERATE(values<std::string>({
-        "", " ", "5", "5 ", "5 k=", "5 k\n\n", "4 k=\n", "6 k=\n", "6 k=\n\n\n", "05k=\n", "-5 k=\n", "+5 k=\n", "0x5 k=\n",
-        "5  k=\n", "99999999999999999999 k=\n", "18446744073709551621 k=\n", "9223372036854775807 k=\n", "0 k=\n", "1 k=\n",
-        "2 k=\n", "3 =\n", "4 =\n", "5 =v\n", "4 k\n", "x k=\n", "7 k\0=v\n"s, "10 path=\0\n"s, "14 linkpath=\0\n"s,
-        "10 uname=\0"s, "\0\0\0\0\0\0\0\0"s,
+        "",
+        " ",
+        "5",
+        "5 ",
+        "5 k=",
+        "5 k\n\n",
+        "4 k=\n",
+        "6 k=\n",
+        "05k=\n",
+        "-5 k=\n",
+        "+5 k=\n",
+        "0x5 k=\n",
+        "5  k=\n",
+        "99999999999999999999 k=\n",
+        "18446744073709551621 k=\n",
+        "9223372036854775807 k=\n",
+        "0 k=\n",
+        "1 k=\n",
+        "2 k=\n",
+        "3 =\n",
+        "4 =\n",
+        "5 =v\n",
+        "4 k\n",
+        "x k=\n",
+        "7 k\0=v\n"s,
+        "10 path=\0\n"s,
+        "14 linkpath=\0\n"s,
+        "10 uname=\0"s,
+        "\0\0\0\0\0\0\0\0"s,
     }));
     CAPTURE(body);
     std::string_view rest{body};
@@ -113,6 +139,7 @@ TEST_CASE("Numbers are decimal digits of at most 63 bits") {
     CHECK(parse_decimal("0") == 0u);
     CHECK(parse_decimal("0012") == 12u);
     CHECK(parse_decimal("9223372036854775807") == 9'223'372'036'854'775'807u);
-    for (auto const* text : {"", "-1", "-0", "+1", " 1", "1 ", "1.0", "0x1", "1e3", "9223372036854775808", "18446744073709551616"})
+    for (auto const* text : {"", "-1", "-0", "+1", " 1", "1 ", "1.0", "0x1", "1e3", "9223372036854775808",
+                             "18446744073709551616"})
         CHECK_FALSE(parse_decimal(text));
 }

@@ -96,7 +96,8 @@ std::vector<stored_entry> scan(tar_scanner& scanner, std::string_view bytes, Pie
         auto const taken = bytes.substr(0, piece());
         bytes.remove_prefix(taken.size());
         auto in = as_bytes(taken);
-        for (auto event = scanner.next(in); event != tar_scanner::event::need_more; event = scanner.next(in)) {
+        for (auto event = scanner.next(in); event != tar_scanner::event::need_more;
+             event = scanner.next(in)) {
             if (event == tar_scanner::event::entry) found.push_back({scanner.entry(), {}});
             if (event == tar_scanner::event::payload) found.back().payload.append(as_text(scanner.payload()));
         }
@@ -139,14 +140,20 @@ class random_entries {
 
     /// Letters, slashes, newlines and now and then a byte beyond ASCII; does not end in a slash.
     std::string name() {
-        std::string text(one_of<std::size_t>({1, 9, 99, 100, 101, 155, 156, 157, 255, 256, 257, 300, 1 + below(400)}), 'n');
+        std::string text(
+            one_of<std::size_t>({1, 9, 99, 100, 101, 155, 156, 157, 255, 256, 257, 300, 1 + below(400)}),
+            'n');
         bool const ascii = below(2) == 0;
         for (auto& c : text) {
             auto const choice = below(24);
-            if (choice < 3) c = '/';
-            else if (choice == 3) c = '\n';
-            else if (choice == 4 && !ascii) c = static_cast<char>(128 + below(128));
-            else c = static_cast<char>('a' + below(26));
+            if (choice < 3)
+                c = '/';
+            else if (choice == 3)
+                c = '\n';
+            else if (choice == 4 && !ascii)
+                c = static_cast<char>(128 + below(128));
+            else
+                c = static_cast<char>('a' + below(26));
         }
         text.back() = 'z';
         return text;
@@ -160,9 +167,11 @@ class random_entries {
         entry.mode = static_cast<std::uint32_t>(below(010000));
         entry.uid = one_of<std::uint64_t>({0, 1000, 2'097'151, 2'097'152, 4'294'967'295});
         entry.gid = one_of<std::uint64_t>({0, 100, 2'097'151, 2'097'152, 1ull << 62});
-        entry.mtime.seconds = one_of<std::int64_t>({0, -1, 1'600'000'000, 8'589'934'591, 8'589'934'592, -5'000'000'000});
+        entry.mtime.seconds =
+            one_of<std::int64_t>({0, -1, 1'600'000'000, 8'589'934'591, 8'589'934'592, -5'000'000'000});
         if (below(3) == 0) entry.mtime.nanoseconds = static_cast<std::int32_t>(below(1'000'000'000));
-        if (entry.type == entry_type::hard_link || entry.type == entry_type::symbolic_link) entry.link_name = name();
+        if (entry.type == entry_type::hard_link || entry.type == entry_type::symbolic_link)
+            entry.link_name = name();
         if (entry.type == entry_type::character_device || entry.type == entry_type::block_device) {
             entry.device_major = one_of<std::uint32_t>({0, 8, 4095, 2'097'152});
             entry.device_minor = one_of<std::uint32_t>({0, 1, 1'048'575, 4'294'967'295});
@@ -170,9 +179,11 @@ class random_entries {
         if (below(8) == 0) entry.user_name = name();
         if (below(8) == 0) entry.group_name = "wheel";
         if (below(4) == 0) entry.xattrs.push_back({"security.capability", bytes(20)});
-        if (below(4) == 0) entry.xattrs.push_back({"user." + std::string(1 + below(100), 'k'), bytes(below(1200))});
+        if (below(4) == 0)
+            entry.xattrs.push_back({"user." + std::string(1 + below(100), 'k'), bytes(below(1200))});
         std::string payload;
-        if (entry.type == entry_type::regular) payload = bytes(one_of<std::size_t>({0, 1, 511, 512, 513, below(5000)}));
+        if (entry.type == entry_type::regular)
+            payload = bytes(one_of<std::size_t>({0, 1, 511, 512, 513, below(5000)}));
         entry.size = payload.size();
         return {std::move(entry), std::move(payload)};
     }

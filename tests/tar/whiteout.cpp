@@ -20,7 +20,8 @@ TEST_CASE("A whiteout stands beside what it removes") {
 
 TEST_CASE("Names that start with .wh. are reserved") {
     for (auto const* name : {".wh.", ".wh.a", ".wh..wh..opq", ".wh.."}) CHECK(is_reserved_name(name));
-    for (auto const* name : {"", "a", ".wh", ".who", "wh.a", "a.wh.b", ".WH.a"}) CHECK_FALSE(is_reserved_name(name));
+    for (auto const* name : {"", "a", ".wh", ".who", "wh.a", "a.wh.b", ".WH.a"})
+        CHECK_FALSE(is_reserved_name(name));
 }
 
 TEST_CASE("Entries are classified by their names") {
@@ -57,8 +58,8 @@ TEST_CASE("Entries are classified by their names") {
 }
 
 TEST_CASE("Whiteouts that name nothing, or are directories, are refused with their path") {
-    auto const* entry = GENERATE(".wh.", "etc/.wh.", "etc/.wh./", ".wh..", "a/.wh..", ".wh...", "a/.wh...", "a/.wh.b/", "a/.wh.b/c",
-                                 "a/.wh..wh..opq/", "a/.wh..wh..opq/b");
+    auto const* entry = GENERATE(".wh.", "etc/.wh.", "etc/.wh./", ".wh..", "a/.wh..", ".wh...", "a/.wh...",
+                                 "a/.wh.b/", "a/.wh.b/c", "a/.wh..wh..opq/", "a/.wh..wh..opq/b");
     CAPTURE(entry);
     CHECK_THROWS_AS(classify_whiteout(entry), format_error);
     CHECK_THROWS_WITH(classify_whiteout(entry), contains(std::string{"'"} + entry + "'"));

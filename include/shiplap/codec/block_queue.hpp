@@ -5,12 +5,12 @@
 //     while (queue.full()) emit(queue.take());              // oldest first; rethrows what its run() threw
 //     while (!queue.empty()) emit(queue.take());
 //
-// What is in flight is bounded twice: by number (a few blocks for every worker, so that none idles) and by weight
-// (at most 8 MiB a worker and 8 MiB). With an executor without workers run() is called inside post() and at most
-// one block exists.
+// What is in flight is bounded twice: by number (a few blocks for every worker, so that none idles) and by
+// weight (at most 8 MiB a worker and 8 MiB). With an executor without workers run() is called inside post()
+// and at most one block exists.
 //
-// A block that nobody has started when its turn comes is run by take() itself. So an encoder makes progress even
-// where all workers are busy with something that waits for this very encoder.
+// A block that nobody has started when its turn comes is run by take() itself. So an encoder makes progress
+// even where all workers are busy with something that waits for this very encoder.
 
 #include <shiplap/bytes/executor.hpp>
 

@@ -84,6 +84,9 @@ concept annotating_encoder = byte_stage<E> && requires(E const& encoder) {
     { encoder.annotations() } -> std::same_as<annotation_map>;
 };
 
+/// What tells an eStargz layer from any other in gzip.
+inline constexpr char toc_digest_annotation[] = "containerd.io/snapshot/stargz/toc.digest";
+
 template <class E>
 concept extending_encoder = byte_stage<E> && requires(E& encoder, null_sink& out) {
     encoder.write_extension(out);

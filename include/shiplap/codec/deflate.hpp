@@ -4,7 +4,8 @@
 //   concept          expression                          meaning
 //   deflate_backend  B::name                             for messages: "zlib"
 //                    typename B::compressor{level}       movable; level 0 (stored) to 9
-//                    compressor.compress(in, out)        appends one complete raw deflate stream (RFC 1951, final
+//                    compressor.compress(in, out)        appends one complete raw deflate stream (RFC 1951,
+//                    final
 //                                                        bit set) of `in` to the string `out`; may be called
 //                                                        again for the next block
 //
@@ -16,14 +17,14 @@
 #include <shiplap/bytes/concept.hpp>
 #include <shiplap/error.hpp>
 
+#include <zlib.h>
+
 #include <algorithm>
 #include <concepts>
 #include <memory>
 #include <new>
 #include <string>
 #include <string_view>
-
-#include <zlib.h>
 
 namespace shiplap {
 

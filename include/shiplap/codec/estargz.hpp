@@ -1,14 +1,14 @@
 #pragma once
-// estargz: a gzip layer that can be read file by file without unpacking what stands before (stargz-snapshotter,
-// docs/estargz.md). Every gzip reader unpacks it as a whole.
+// estargz: a gzip layer that can be read file by file without unpacking what stands before
+// (stargz-snapshotter, docs/estargz.md). Every gzip reader unpacks it as a whole.
 //
-// The input must be a tar; its bytes pass unchanged. A gzip member starts at the content of each regular file and at
-// every 4 MiB inside it; headers and padding share the member of the content before them. Behind it stand a member with
-// the table of contents, itself a tar of one file, and a footer that tells where that is. So the diff_id covers more
-// than the input: what write_extension() adds.
+// The input must be a tar; its bytes pass unchanged. A gzip member starts at the content of each regular file
+// and at every 4 MiB inside it; headers and padding share the member of the content before them. Behind it
+// stand a member with the table of contents, itself a tar of one file, and a footer that tells where that is.
+// So the diff_id covers more than the input: what write_extension() adds.
 //
-// Members are packed in parallel and are the same for any number of workers. Where more than 1 MiB of headers come in a
-// row, one more member starts: that keeps memory bounded and is no difference to readers.
+// Members are packed in parallel and are the same for any number of workers. Where more than 1 MiB of headers
+// come in a row, one more member starts: that keeps memory bounded and is no difference to readers.
 
 #include <shiplap/codec/estargz_footer.hpp>
 #include <shiplap/codec/estargz_toc.hpp>
@@ -32,8 +32,8 @@ class estargz_encoder {
   public:
     estargz_encoder(executor_ref executor, int level) : blocks_{executor, level}, level_{level} {}
 
-    /// Throws format_error if the bytes are no tar, error{unsupported} for a name that is not UTF-8 or an entry that
-    /// has the name of the table of contents.
+    /// Throws format_error if the bytes are no tar, error{unsupported} for a name that is not UTF-8 or an
+    /// entry that has the name of the table of contents.
     template <byte_sink Out>
     void write(bytes_view in, Out& out) {
         plain_size_ += in.size();
@@ -180,10 +180,10 @@ class estargz_encoder {
     int level_;
     tar_scanner tar_{"layer"};
     estargz_toc toc_;
-    detail::gzip_member member_;                         // the one that is being filled
-    std::size_t headers_seen_ = 0;                       // bytes since the last content
-    std::uint64_t content_size_ = 0, content_seen_ = 0;  // of the current entry
-    sha256::hasher file_hasher_;                         // of the current file, if it has more than one chunk
+    detail::gzip_member member_;                        // the one that is being filled
+    std::size_t headers_seen_ = 0;                      // bytes since the last content
+    std::uint64_t content_size_ = 0, content_seen_ = 0; // of the current entry
+    sha256::hasher file_hasher_;                        // of the current file, if it has more than one chunk
     std::uint64_t plain_size_ = 0, packed_size_ = 0;
     std::uint64_t toc_size_ = 0;
     std::string toc_digest_; // raw

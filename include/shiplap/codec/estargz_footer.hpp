@@ -1,6 +1,7 @@
 #pragma once
-// The last 51 bytes of an eStargz blob: an empty gzip member whose extra field holds the offset of the member with
-// the table of contents (stargz-snapshotter, docs/estargz.md, "Footer"). No other library than the standard one.
+// The last 51 bytes of an eStargz blob: an empty gzip member whose extra field holds the offset of the member
+// with the table of contents (stargz-snapshotter, docs/estargz.md, "Footer"). No other library than the
+// standard one.
 
 #include <shiplap/bytes/concept.hpp>
 
@@ -32,7 +33,8 @@ inline std::optional<std::uint64_t> estargz_toc_offset(bytes_view footer) {
     if (text.size() != estargz_footer_size) return {};
     auto const digits = text.substr(16, 16);
     std::uint64_t offset = 0;
-    if (std::from_chars(digits.data(), digits.data() + digits.size(), offset, 16).ec != std::errc{}) return {};
+    if (std::from_chars(digits.data(), digits.data() + digits.size(), offset, 16).ec != std::errc{})
+        return {};
     if (text != estargz_footer(offset)) return {};
     return offset;
 }

@@ -1,11 +1,11 @@
 #pragma once
 // The table of contents of an eStargz layer (stargz-snapshotter, docs/estargz.md, "TOC and TOCEntry").
 //
-// The text is the one that the reference gives: members in the order that its structs declare, zero values left
-// out, one TAB a level, Go's escapes. It is long where there are many files, so entries are kept in binary form, about
-// 200 bytes each beside their names, and the text is rendered anew each time that it is needed.
+// Entries are kept in binary form, about 200 bytes each beside their names, and the JSON, which is several
+// times as long, is rendered anew each time that it is needed.
 
 #include <shiplap/bytes/concept.hpp>
+#include <shiplap/codec/estargz_json.hpp>
 #include <shiplap/digest/digest.hpp>
 #include <shiplap/error.hpp>
 #include <shiplap/tar/entry.hpp>
@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <ctime>
 #include <deque>
 #include <map>
 #include <memory>
@@ -22,97 +21,7 @@
 #include <utility>
 #include <vector>
 
-#include <cryptopp/base64.h>
-#include <nlohmann/json.hpp>
-
 namespace shiplap {
-
-namespace detail {
-
-/// `text` as a string of JSON with the escapes of Go's encoding/json. Throws nlohmann::json::type_error unless it is
-/// UTF-8.
-inline std::string go_json_string(std::string_view text) {
-    static constexpr std::array<std::pair<std::string_view, std::string_view>, 5> further{
-        {{"<", "\\u003c"}, {">", "\\u003e"}, {"&", "\\u0026"}, {"\u2028", "\\u2028"}, {"\u2029", "\\u2029"}}};
-    auto out = nlohmann::json(text).dump();
-    for (auto const& [plain, escaped] : further)
-        for (auto at = out.find(plain); at != std::string::npos; at = out.find(plain, at + escaped.size()))
-            out.replace(at, plain.size(), escaped);
-    return out;
-}
-
-inline std::string base64_of(std::string_view raw) {
-    CryptoPP::Base64Encoder encoder{nullptr, false};
-    encoder.Put(reinterpret_cast<CryptoPP::byte const*>(raw.data()), raw.size());
-    encoder.MessageEnd();
-    std::string out(static_cast<std::size_t>(encoder.MaxRetrievable()), '\0');
-    encoder.Get(reinterpret_cast<CryptoPP::byte*>(out.data()), out.size());
-    return out;
-}
-
-/// RFC 3339 in UTC, rounded to seconds. Empty for any time within second 0 of 1970, as in the reference, and for
-/// years that have no name.
-inline std::string toc_time(timestamp time) {
-    if (time.seconds == 0) return {};
-    std::time_t const seconds = time.seconds + (time.nanoseconds >= 500'000'000 ? 1 : 0);
-    std::tm utc{};
-    if (::gmtime_r(&seconds, &utc) == nullptr || utc.tm_year < -1900) return {};
-    auto const padded = [](long value, std::size_t width) {
-        auto const text = std::to_string(value);
-        return std::string(width - std::min(width, text.size()), '0') + text;
-    };
-    return padded(utc.tm_year + 1900L, 4) + '-' + padded(utc.tm_mon + 1L, 2) + '-' + padded(utc.tm_mday, 2) + 'T' +
-           padded(utc.tm_hour, 2) + ':' + padded(utc.tm_min, 2) + ':' + padded(utc.tm_sec, 2) + 'Z';
-}
-
-inline std::string_view toc_type(entry_type type) noexcept {
-    switch (type) {
-    case entry_type::regular: return "reg";
-    case entry_type::hard_link: return "hardlink";
-    case entry_type::symbolic_link: return "symlink";
-    case entry_type::character_device: return "char";
-    case entry_type::block_device: return "block";
-    case entry_type::directory: return "dir";
-    case entry_type::fifo: return "fifo";
-    }
-    return {};
-}
-
-/// One object of "entries". Texts and numbers that are empty or zero are left out.
-class toc_object {
-  public:
-    void text(std::string_view key, std::string_view value) {
-        if (!value.empty()) member(key, go_json_string(value));
-    }
-    void number(std::string_view key, std::uint64_t value) {
-        if (value != 0) member(key, std::to_string(value));
-    }
-    void digest_of(std::string_view key, std::array<char, sha256::size> const& raw) {
-        member(key, '"' + digest::from_raw<sha256>({raw.data(), raw.size()}).text() + '"');
-    }
-    void xattrs(std::vector<extended_attribute> const& attributes) {
-        if (attributes.empty()) return;
-        std::string object{"{"};
-        for (auto const& [name, value] : attributes) {
-            object += object.size() == 1 ? "\n\t\t\t\t" : ",\n\t\t\t\t";
-            object += go_json_string(name) + ": \"" + base64_of(value) + '"';
-        }
-        member("xattrs", object + "\n\t\t\t}");
-    }
-
-    /// The whole object.
-    [[nodiscard]] std::string finish() && { return std::move(text_) + "\n\t\t}"; }
-
-  private:
-    void member(std::string_view key, std::string_view value) {
-        text_ += text_.back() == '{' ? "\n\t\t\t\"" : ",\n\t\t\t\"";
-        text_.append(key).append("\": ").append(value);
-    }
-
-    std::string text_{"\n\t\t{"};
-};
-
-} // namespace detail
 
 /// Collects what a layer's tar contains and where in the blob it is, then renders it.
 class estargz_toc {
@@ -124,23 +33,23 @@ class estargz_toc {
         return size / chunk_size + (size % chunk_size != 0 ? 1 : 0);
     }
 
-    /// The next entry of the tar. Throws error{unsupported} if a name is not UTF-8: JSON cannot hold it, and who
-    /// reads by the table of contents would see another name.
+    /// The next entry of the tar. Throws error{unsupported} if a name is not UTF-8: JSON cannot hold it, and
+    /// who reads by the table of contents would see another name.
     void add_entry(tar_entry const& entry) {
         demand_utf8(entry);
-        bool const device = entry.type == entry_type::character_device || entry.type == entry_type::block_device;
+        bool const device =
+            entry.type == entry_type::character_device || entry.type == entry_type::block_device;
         rare_facts rare{if_changed(users_, entry.uid, entry.user_name),
-                        if_changed(groups_, entry.gid, entry.group_name),
-                        device ? entry.device_major : 0,
-                        device ? entry.device_minor : 0,
-                        entry.xattrs};
+                        if_changed(groups_, entry.gid, entry.group_name), device ? entry.device_major : 0,
+                        device ? entry.device_minor : 0, entry.xattrs};
         bool const plain = !device && rare.user.empty() && rare.group.empty() && rare.xattrs.empty();
         entries_.push_back({entry.name, entry.link_name, entry.size, entry.mtime, entry.uid, entry.gid,
-                            plain ? nullptr : std::make_unique<rare_facts>(std::move(rare)), entry.mode, entry.type});
+                            plain ? nullptr : std::make_unique<rare_facts>(std::move(rare)), entry.mode,
+                            entry.type});
     }
 
-    /// The next chunk of content: the offset of its member in the blob, and its raw SHA-256. Each regular file has
-    /// chunks_of(size), in the order of the tar.
+    /// The next chunk of content: the offset of its member in the blob, and its raw SHA-256. Each regular
+    /// file has chunks_of(size), in the order of the tar.
     void add_chunk(std::uint64_t offset, std::string_view raw) { chunks_.push_back({offset, fixed(raw)}); }
 
     /// The raw SHA-256 of the next file that has more than one chunk.
@@ -162,11 +71,14 @@ class estargz_toc {
             auto const chunks = chunks_of(entry.size);
             auto object = describe(entry, chunks != 0 ? chunk->offset : 0);
             if (entry.type == entry_type::regular)
-                object.digest_of("digest", chunks == 0 ? empty : chunks == 1 ? chunk->digest : *file_digest++);
+                object.digest_of("digest", chunks == 0   ? empty
+                                           : chunks == 1 ? chunk->digest
+                                                         : *file_digest++);
             for (std::uint64_t i = 0; i < chunks; ++i) {
                 auto const at = i * chunk_size;
                 object.number("chunkOffset", at);
-                // Without a size a chunk reaches to the end of the file; the reference leaves it out only of short ones.
+                // Without a size a chunk reaches to the end of the file; the reference leaves it out only of
+                // short ones.
                 object.number("chunkSize", entry.size - at >= chunk_size ? chunk_size : 0);
                 object.digest_of("chunkDigest", chunk->digest);
                 ++chunk;
@@ -224,8 +136,9 @@ class estargz_toc {
                 detail::go_json_string(text);
             } catch (nlohmann::json::type_error const&) {
                 throw error{error_code::unsupported, "pack as estargz", entry.name,
-                            std::string{what} + " is not UTF-8, which its table of contents demands; gzip and zstd "
-                                                "take any name"};
+                            std::string{what} +
+                                " is not UTF-8, which its table of contents demands; gzip and zstd "
+                                "take any name"};
             }
         };
         check(entry.name, "the name");

@@ -1,9 +1,9 @@
 #pragma once
 // gzip: the encoding that every reader knows (RFC 1952).
 //
-// The output is one gzip member for every MiB of input, the last one shorter, whatever the number of workers and the
-// size of the writes; an empty input is one empty member. The members cost about 0.1 % in size and make packing
-// parallel.
+// The output is one gzip member for every MiB of input, the last one shorter, whatever the number of workers
+// and the size of the writes; an empty input is one empty member. The members cost about 0.1 % in size and
+// make packing parallel.
 //
 // Needs zlib; another deflate_backend may do the packing: basic_gzip<my_backend>{.level = 9}.
 

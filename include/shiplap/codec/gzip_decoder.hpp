@@ -1,18 +1,18 @@
 #pragma once
 // gzip_decoder: unpacks gzip (RFC 1952), as many members as there are, strictly.
 //
-// Every member's header, CRC and size are checked. The stream must end where a member ends: what follows and is no
-// member, zero bytes included, is an error, as it is for the container engines, though not for gzip(1).
+// Every member's header, CRC and size are checked. The stream must end where a member ends: what follows and
+// is no member, zero bytes included, is an error, as it is for the container engines, though not for gzip(1).
 
 #include <shiplap/codec/packed_input.hpp>
 #include <shiplap/error.hpp>
+
+#include <zlib.h>
 
 #include <algorithm>
 #include <memory>
 #include <new>
 #include <string>
-
-#include <zlib.h>
 
 namespace shiplap {
 

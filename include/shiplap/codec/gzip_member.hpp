@@ -1,8 +1,8 @@
 #pragma once
 // The gzip member (RFC 1952, section 2.3) and the block of work that makes several of them.
 //
-// A member is always written alike: no name, modification time 0, operating system 255 (unknown), so that its bytes
-// depend on content and level alone. Members stand one behind the other without a seam (section 2.2).
+// A member is always written alike: no name, modification time 0, operating system 255 (unknown), so that its
+// bytes depend on content and level alone. Members stand one behind the other without a seam (section 2.2).
 
 #include <shiplap/codec/block_queue.hpp>
 #include <shiplap/codec/concept.hpp>
@@ -89,7 +89,8 @@ class gzip_block {
     typename Backend::compressor compressor_;
 };
 
-/// A byte_sink that packs all it gets into one member, however long: for what may be too large for a block. Always zlib.
+/// A byte_sink that packs all it gets into one member, however long: for what may be too large for a block.
+/// Always zlib.
 template <byte_sink Out>
 class gzip_member_sink {
   public:

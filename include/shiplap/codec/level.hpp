@@ -12,9 +12,10 @@ namespace shiplap::detail {
 template <class C>
 void check_level(C const& how) {
     if (C::levels.contains(how.level)) return;
-    throw option_error{"compression-level", std::to_string(how.level) + " is no level of " + std::string{C::name} +
-                                                ": it must be between " + std::to_string(C::levels.lowest) +
-                                                " and " + std::to_string(C::levels.highest)};
+    throw option_error{"compression-level", std::to_string(how.level) + " is no level of " +
+                                                std::string{C::name} + ": it must be between " +
+                                                std::to_string(C::levels.lowest) + " and " +
+                                                std::to_string(C::levels.highest)};
 }
 
 } // namespace shiplap::detail

@@ -5,8 +5,8 @@
 
 namespace shiplap {
 
-/// Passes every byte through. pack() knows this type: what goes in and what comes out has one digest, so it is
-/// computed once.
+/// Passes every byte through. pack() knows this type: what goes in and what comes out has one digest, so it
+/// is computed once.
 struct identity_stage {
     template <byte_sink Out>
     void write(bytes_view in, Out& out) {

@@ -1,10 +1,10 @@
 #pragma once
-// zstd: packs better than gzip and unpacks several times faster (RFC 8878). Media types of zstd layers exist only in
-// OCI images, older engines cannot read them.
+// zstd: packs better than gzip and unpacks several times faster (RFC 8878). Media types of zstd layers exist
+// only in OCI images, older engines cannot read them.
 //
-// One frame with a content checksum. Always libzstd's multi-thread path, which cuts the input into jobs of a size that
-// depends on the level alone: one worker and sixty-four write the same bytes (no worker would not). The window is
-// at most 8 MiB, which every decoder must offer (RFC 8878, section 3.1.1.1.2).
+// One frame with a content checksum. Always libzstd's multi-thread path, which cuts the input into jobs of a
+// size that depends on the level alone: one worker and sixty-four write the same bytes (no worker would not).
+// The window is at most 8 MiB, which every decoder must offer (RFC 8878, section 3.1.1.1.2).
 //
 // libzstd brings its own threads: as many as the executor has workers, at least one.
 
@@ -13,14 +13,14 @@
 #include <shiplap/codec/packed_input.hpp>
 #include <shiplap/error.hpp>
 
+#include <zstd.h>
+#include <zstd_errors.h>
+
 #include <algorithm>
 #include <array>
 #include <memory>
 #include <new>
 #include <string>
-
-#include <zstd.h>
-#include <zstd_errors.h>
 
 namespace shiplap {
 
@@ -40,10 +40,12 @@ inline bool is_zstd_frame(bytes_view head) {
     return text.size() >= 4 && (text[0] & 0xf0) == 0x50 && text.substr(1, 3) == "\x2a\x4d\x18";
 }
 
-/// Bytes of input that one worker packs at a time.
+/// Bytes of input that one worker packs at a time: few where the window is small, so that a worker needs no
+/// more than 8 MiB of buffers; at least twice the window elsewhere, as every job first reads what is before
+/// it in the window.
 constexpr int zstd_job_size(int level) noexcept {
-    (void)level;
-    return 2 * 1024 * 1024;
+    constexpr int mebibyte = 1024 * 1024;
+    return level < 9 ? 3 * mebibyte : level < 16 ? 8 * mebibyte : 16 * mebibyte;
 }
 
 } // namespace detail
@@ -67,8 +69,8 @@ class zstd_encoder {
 
     template <byte_sink Out>
     void finish(Out& out) {
-        // Flushed first, so that the last job never is the last block of the frame: whether an input of whole jobs
-        // ends in a full block or an empty one would else depend on when the workers were ready.
+        // Flushed first, so that the last job never is the last block of the frame: whether an input of whole
+        // jobs ends in a full block or an empty one would else depend on when the workers were ready.
         pack({}, ZSTD_e_flush, out);
         pack({}, ZSTD_e_end, out);
     }
@@ -99,8 +101,8 @@ class zstd_encoder {
     std::unique_ptr<ZSTD_CCtx, closer> context_;
 };
 
-/// A byte_decoder for zstd: one frame or more, skippable ones included (RFC 8878, section 3.1.2). The stream must end
-/// where a frame ends. A frame that wants a window of more than 128 MiB or a dictionary is refused.
+/// A byte_decoder for zstd: one frame or more, skippable ones included (RFC 8878, section 3.1.2). The stream
+/// must end where a frame ends. A frame that wants a window of more than 128 MiB or a dictionary is refused.
 class zstd_decoder {
   public:
     zstd_decoder() : context_{::ZSTD_createDCtx()} {
@@ -135,17 +137,21 @@ class zstd_decoder {
 
     template <byte_source In>
     void continue_frame(In& in, ZSTD_outBuffer& output) {
-        // With room in `output` and nothing to read, what libzstd still held back it would have written before.
+        // With room in `output` and nothing to read, what libzstd still held back it would have written
+        // before.
         if (!packed_.fill(in, 1))
             fail("truncated: it ends at offset " + std::to_string(packed_.offset()) + ", inside a frame");
         auto const bytes = packed_.bytes();
         ZSTD_inBuffer input{bytes.data(), bytes.size(), 0};
-        auto const left = detail::zstd_checked(::ZSTD_decompressStream(context_.get(), &output, &input), "unpack");
+        auto const left =
+            detail::zstd_checked(::ZSTD_decompressStream(context_.get(), &output, &input), "unpack");
         packed_.consume(input.pos);
         in_frame_ = left != 0;
     }
 
-    [[noreturn]] static void fail(std::string reason) { throw format_error{"unpack", "zstd stream", std::move(reason)}; }
+    [[noreturn]] static void fail(std::string reason) {
+        throw format_error{"unpack", "zstd stream", std::move(reason)};
+    }
 
     struct closer {
         void operator()(ZSTD_DCtx* context) const noexcept { ::ZSTD_freeDCtx(context); }

@@ -70,11 +70,11 @@ layer_blob adopt(any_layer_source const& layer, layer_blob facts, S& store) {
     return facts;
 }
 
-/// Whether a packed layer is what codec C would make: the same encoding, and annotated if C annotates (as eStargz does,
-/// which is otherwise gzip). The level does not count.
+/// Whether a packed layer is what codec C would make: the same encoding, and indexed if C's are. The level does not
+/// count.
 template <codec C>
 bool is_packed_as(layer_blob const& facts) {
-    return facts.encoding == C::encoding && facts.annotations.empty() != annotating_encoder<encoder_of<C>>;
+    return facts.encoding == C::encoding && facts.annotations.contains(toc_digest_annotation) == annotating_encoder<encoder_of<C>>;
 }
 
 template <digest_algorithm D, codec C, blob_store S, class Env>

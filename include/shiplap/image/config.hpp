@@ -35,19 +35,6 @@ struct image_config {
 
 namespace detail {
 
-/// Refuses a member whose name differs only in case from one of `names`: Go would take it for that one.
-template <std::size_t N>
-void check_case(json_node const& node, std::array<std::string_view, N> const& names) {
-    std::map<std::string, std::string_view> right;
-    for (auto const name : names) right.emplace(fold_name(name), name);
-    for (auto const& [key, value] : node.object()) {
-        auto const found = right.find(fold_name(key));
-        if (found != right.end() && found->second != key)
-            node.refuse("has a member \"" + key + "\", must be written \"" + std::string{found->second} +
-                        "\"");
-    }
-}
-
 inline constexpr std::array<std::string_view, 10> config_names{
     "architecture", "author",      "config",     "created", "history",
     "os",           "os.features", "os.version", "rootfs",  "variant"};
@@ -57,32 +44,44 @@ inline constexpr std::array<std::string_view, 13> run_config_names{
     "User",   "ExposedPorts", "Env",         "Entrypoint",  "Cmd",     "Volumes", "WorkingDir",
     "Labels", "StopSignal",   "ArgsEscaped", "Healthcheck", "OnBuild", "Shell"};
 
+/// Refuses a member whose name differs only in case from one of `names`: Go would take it for that one.
+inline void check_case(json_node const& node, std::span<std::string_view const> names) {
+    std::map<std::string, std::string> right;
+    for (auto const name : names) right.emplace(fold_name(name), name);
+    for (auto const& [key, value] : node.object()) {
+        auto const found = right.find(fold_name(key));
+        if (found != right.end() && found->second != key)
+            node.refuse("has a member \"" + key + "\", must be written \"" + found->second + "\"");
+    }
+}
+
 /// Checks the types of all members that the specification has, and that the two indispensable ones are there.
-inline void check_config(json_node const& root) {
+inline void check_config(json const& document, std::string_view subject) {
+    json_node const root{document, subject};
     auto const fail = [&](char const* reason) {
-        throw format_error{"read image config", std::string{root.subject()}, reason};
+        throw format_error{"read image config", std::string{subject}, reason};
     };
     auto const good = [](auto const&) {}; // reading was the check
-    if (root.value().is_null()) fail("invalid null image config for export");
+    if (!root) fail("invalid null image config for export");
     check_case(root, config_names);
     for (auto const* name : {"os", "architecture", "variant", "os.version", "author"})
         good(root.text_of(name));
     if (root.text_of("os").empty()) fail("invalid image config for export: missing os");
     if (root.text_of("architecture").empty()) fail("invalid image config for export: missing architecture");
-    if (auto const features = root.find("os.features")) good(features->texts());
-    good(read_time(root, "created"));
+    good(root["os.features"].texts());
+    good(read_time(root["created"]));
+    good(read_history(root["history"]));
 
-    auto const run = root.find("config");
+    auto const run = root["config"];
     if (!run) return;
-    check_case(*run, run_config_names);
-    for (auto const* name : {"User", "WorkingDir", "StopSignal"}) good(run->text_of(name));
-    for (auto const* name : {"Env", "Entrypoint", "Cmd"})
-        if (auto const list = run->find(name)) good(list->texts());
-    for (auto const* name : {"ExposedPorts", "Volumes"})
-        if (auto const set = run->find(name)) good(set->object());
-    if (auto const labels = run->find("Labels"))
-        for (auto const& [key, value] : labels->object())
-            if (!value.is_string()) labels->refuse("the value of \"" + key + "\" must be a string");
+    check_case(run, run_config_names);
+    for (auto const* name : {"User", "WorkingDir", "StopSignal"}) good(run.text_of(name));
+    for (auto const* name : {"Env", "Entrypoint", "Cmd"}) good(run[name].texts());
+    for (auto const* name : {"ExposedPorts", "Volumes", "Labels"})
+        if (auto const set = run[name]) good(set.object());
+    if (auto const labels = run["Labels"])
+        for (auto const& [key, value] : labels.object())
+            if (!value.is_string()) labels.refuse("the value of \"" + key + "\" must be a string");
 }
 
 /// Valid JSON without the spaces between its tokens and with Go's escapes; everything else stays.
@@ -102,7 +101,7 @@ inline std::string compact_text(std::string_view valid) {
     return escape_html(out);
 }
 
-/// The members of an object that is not read further: names with the text of their values, in byte order.
+/// The members of an object that is not read further: names with the texts of their values, in byte order.
 using raw_members = std::map<std::string, std::string>;
 
 /// Cuts the text of an object, which parse_json() has accepted, into its members.
@@ -123,7 +122,7 @@ inline raw_members split_members(std::string_view valid) {
         if (c == ':' && depth == 1 && colon == 0) colon = i;
         if ((c == ',' || c == '}') && depth == 1 && colon != 0) {
             auto const name = parse_json(std::string_view{text}.substr(start, colon - start), "a name");
-            out.emplace(name.get_ref<json::string_t const&>(), text.substr(colon + 1, i - colon - 1));
+            out.emplace(*name.get_ptr<json::string_t const*>(), text.substr(colon + 1, i - colon - 1));
             start = i + 1;
             colon = 0;
         }
@@ -133,12 +132,12 @@ inline raw_members split_members(std::string_view valid) {
 }
 
 inline std::string join_members(raw_members const& members) {
-    std::string out;
+    std::string out = "{";
     for (auto const& [name, value] : members) {
-        out += out.empty() ? '{' : ',';
+        if (out.size() > 1) out += ',';
         out += compact(json(name)) + ":" + value;
     }
-    return out.empty() ? "{}" : out + "}";
+    return out + "}";
 }
 
 inline json rootfs_json(std::span<layer_blob const> layers) {
@@ -167,26 +166,19 @@ inline std::string default_config(platform const& where) {
     return compact(out);
 }
 
-/// The platform that a configuration names. Throws format_error if it is not a configuration.
-inline platform platform_of_config(std::string_view text, std::string_view subject) {
-    auto const document = parse_json(text, subject);
-    json_node const root{document, subject};
-    detail::check_config(root);
-    return read_platform(root);
-}
-
-/// Reads the configuration of a finished image. Throws format_error.
+/// Reads the configuration of an image. Throws format_error.
 inline image_config read_config(std::string_view text, std::string_view subject) {
     auto const document = parse_json(text, subject);
+    detail::check_config(document, subject);
     json_node const root{document, subject};
-    detail::check_config(root);
 
-    image_config out{.platform = read_platform(root), .created = detail::read_time(root, "created")};
-    if (auto const history = root.find("history")) out.history = read_history(*history);
+    image_config out{.platform = read_platform(root),
+                     .created = detail::read_time(root["created"]),
+                     .history = read_history(root["history"])};
     auto const rootfs = root["rootfs"];
     if (rootfs["type"].text() != "layers") rootfs["type"].refuse("must be \"layers\"");
-    if (auto const ids = rootfs.find("diff_ids"))
-        for (auto const& id : ids->items()) out.diff_ids.push_back(detail::read_digest(id));
+    auto const ids = rootfs["diff_ids"];
+    for (std::size_t i = 0; i < ids.length(); ++i) out.diff_ids.push_back(detail::read_digest(ids.item(i)));
     return out;
 }
 
@@ -198,25 +190,26 @@ inline std::string finish_config(std::string_view text, std::string_view subject
                                  std::span<layer_blob const> layers, timestamp now,
                                  std::optional<std::int64_t> epoch, std::vector<std::string>& warnings) {
     auto const document = parse_json(text, subject);
+    detail::check_config(document, subject);
     json_node const root{document, subject};
-    detail::check_config(root);
 
-    auto const given = root.find("history");
-    auto history = given ? read_history(*given) : std::vector<history_entry>{};
+    auto history = read_history(root["history"]);
     normalise_history(history, layers, now, warnings);
     if (epoch) clamp_history(history, *epoch);
 
     auto members = detail::split_members(text);
     members["rootfs"] = compact(detail::rootfs_json(layers));
-    members["history"] = history.empty() && !given ? "null" : compact(to_json(history));
+    members["history"] = history.empty() && !root["history"] ? "null" : compact(to_json(history));
 
-    json created(nullptr);
-    for (auto const& entry : history)
-        if (entry.created) created = format_rfc3339(*entry.created);
-    members.try_emplace("created", compact(created));
-    if (auto const time = detail::read_time(root, "created");
-        time && epoch && time->at > timestamp{*epoch, 0})
+    auto const given = detail::read_time(root["created"]);
+    if (given && epoch && given->at > timestamp{*epoch, 0})
         members["created"] = compact(json(format_rfc3339(timestamp{*epoch, 0})));
+    if (!root.has("created")) {
+        json last(nullptr);
+        for (auto const& entry : history)
+            if (entry.created) last = format_rfc3339(*entry.created);
+        members["created"] = compact(last);
+    }
     return detail::join_members(members);
 }
 

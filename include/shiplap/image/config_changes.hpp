@@ -5,8 +5,8 @@
 #include <shiplap/image/config.hpp>
 
 #include <algorithm>
-#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,12 +28,14 @@ namespace detail {
 
 /// An object with `name` set to `value`: in its place, or where Go would write it. A null value removes it.
 inline json with_member(json const& object, std::string_view name, json const& value) {
-    auto const rank = [](std::string_view member) {
-        return std::find(run_config_names.begin(), run_config_names.end(), member) - run_config_names.begin();
+    auto const rank = [](std::string_view member) { // 0: not one of Go's
+        auto const at = std::find(run_config_names.begin(), run_config_names.end(), member);
+        return at == run_config_names.end() ? 0 : at - run_config_names.begin() + 1;
     };
     auto out = empty_object();
     bool done = value.is_null();
-    bool const there = object.find(std::string{name}) != object.end();
+    bool there = false;
+    for (auto const& [key, old] : *object.get_ptr<json::object_t const*>()) there = there || key == name;
     for (auto const& [key, old] : *object.get_ptr<json::object_t const*>()) {
         if (!done && (there ? key == name : rank(key) > rank(name))) {
             add_member(out, name, value);
@@ -66,24 +68,8 @@ inline std::vector<std::string> changed_env(std::vector<std::string> env,
     return env;
 }
 
-/// The members of an object, or none, in the order in which Go writes a map.
-using sorted_members = std::map<std::string, json>;
-
-inline sorted_members sorted(std::optional<json_node> const& object) {
-    sorted_members out;
-    if (object)
-        for (auto const& [key, value] : object->object()) out.emplace(key, value);
-    return out;
-}
-
-inline json to_json(sorted_members const& members) {
-    auto out = empty_object();
-    for (auto const& [key, value] : members) add_member(out, key, value);
-    return out;
-}
-
 /// Adds to `ports` all that a text such as "80", "80/udp" or "8000-8010/tcp" names.
-inline void add_ports(sorted_members& ports, std::string_view text) {
+inline void add_ports(std::set<std::string>& ports, std::string_view text) {
     auto const fail = [&] {
         return option_error{
             "expose port", std::string{text},
@@ -107,8 +93,7 @@ inline void add_ports(sorted_members& ports, std::string_view text) {
     auto const first = number(range.substr(0, dash));
     auto const last = dash == range.npos ? first : number(range.substr(dash + 1));
     if (last < first) throw fail();
-    for (auto port = first; port <= last; ++port)
-        ports.insert_or_assign(std::to_string(port) + "/" + protocol, empty_object());
+    for (auto port = first; port <= last; ++port) ports.insert(std::to_string(port) + "/" + protocol);
 }
 
 } // namespace detail
@@ -120,27 +105,27 @@ inline std::string apply_changes(std::string_view text, std::string_view subject
                                  config_changes const& changes) {
     if (changes == config_changes{}) return std::string{text};
     auto const document = parse_json(text, subject);
+    detail::check_config(document, subject);
     json_node const root{document, subject};
-    detail::check_config(root);
-
-    auto const given = root.find("config");
-    json run = given ? given->value() : detail::empty_object();
-    auto const member = [&](char const* name) { return json_node{run, subject}.find(name); };
+    auto const given = root["config"];
+    json run = given ? given.value() : detail::empty_object();
     auto const set = [&](char const* name, json const& value) {
         run = detail::with_member(run, name, value);
     };
 
     if (!changes.user.empty()) set("User", changes.user);
     if (!changes.exposed_ports.empty()) {
-        auto ports = detail::sorted(member("ExposedPorts"));
+        std::set<std::string> ports; // in the order in which Go writes a map
+        if (auto const before = json_node{run, subject}["ExposedPorts"])
+            for (auto const& [port, nothing] : before.object()) ports.insert(port);
         for (auto const& port : changes.exposed_ports) detail::add_ports(ports, port);
-        set("ExposedPorts", detail::to_json(ports));
+        auto value = detail::empty_object();
+        for (auto const& port : ports) detail::add_member(value, port, detail::empty_object());
+        set("ExposedPorts", value);
     }
-    if (!changes.env.empty()) {
-        auto const before = member("Env");
-        set("Env", detail::json_texts(detail::changed_env(
-                       before ? before->texts() : std::vector<std::string>{}, changes.env)));
-    }
+    if (!changes.env.empty())
+        set("Env",
+            detail::json_texts(detail::changed_env(json_node{run, subject}["Env"].texts(), changes.env)));
     if (changes.entrypoint) {
         set("Entrypoint", detail::command_json(*changes.entrypoint));
         set("Cmd", nullptr); // it was meant for the other entry point
@@ -152,11 +137,11 @@ inline std::string apply_changes(std::string_view text, std::string_view subject
         set("WorkingDir", changes.working_dir);
     }
     if (!changes.labels.empty()) {
-        auto labels = detail::sorted(member("Labels"));
-        for (auto const& [key, value] : changes.labels) {
-            if (key.empty()) throw option_error{"set label", "=" + value, "must be KEY=VALUE"};
-            labels.insert_or_assign(key, json(value));
-        }
+        auto labels = changes.labels; // wins over those that are there
+        if (labels.contains("")) throw option_error{"set label", "=" + labels[""], "must be KEY=VALUE"};
+        if (auto const before = json_node{run, subject}["Labels"])
+            for (auto const& [key, value] : before.object())
+                labels.emplace(key, *value.get_ptr<json::string_t const*>());
         set("Labels", detail::to_json(labels));
     }
 

@@ -63,12 +63,11 @@ inline json to_json(annotation_map const& annotations) {
 /// Reads the optional member "annotations" of `owner`.
 inline annotation_map read_annotations(json_node const& owner) {
     annotation_map out;
-    auto const node = owner.find("annotations");
+    auto const node = owner["annotations"];
     if (!node) return out;
-    for (auto const& [key, value] : node->object()) {
-        auto const* const text = value.get_ptr<json::string_t const*>();
-        if (text == nullptr) node->refuse("the value of \"" + key + "\" must be a string");
-        out.emplace(key, *text);
+    for (auto const& [key, value] : node.object()) {
+        if (!value.is_string()) node.refuse("the value of \"" + key + "\" must be a string");
+        out.emplace(key, *value.get_ptr<json::string_t const*>());
     }
     return out;
 }
@@ -108,10 +107,10 @@ inline json to_json(descriptor const& what) {
 inline descriptor read_descriptor(json_node const& node) {
     descriptor out{.media_type = detail::read_media_type(node["mediaType"]),
                    .digest = detail::read_digest(node["digest"]),
-                   .size = node["size"].size(),
+                   .size = node["size"].integer(),
                    .annotations = detail::read_annotations(node)};
-    if (auto const urls = node.find("urls")) out.urls = urls->texts();
-    if (auto const where = node.find("platform")) out.platform = read_platform(*where);
+    out.urls = node["urls"].texts();
+    if (auto const where = node["platform"]) out.platform = read_platform(where);
     if (!node.text_of("artifactType").empty())
         out.artifact_type = detail::read_media_type(node["artifactType"]);
 

@@ -29,12 +29,11 @@ struct history_entry {
 
 namespace detail {
 
-/// Reads the optional member `name` of `owner` as a time.
-inline std::optional<zoned_time> read_time(json_node const& owner, std::string_view name) {
-    auto const node = owner.find(name);
+/// Reads an optional time.
+inline std::optional<zoned_time> read_time(json_node const& node) {
     if (!node) return std::nullopt;
-    auto const time = parse_rfc3339(node->text());
-    if (!time) node->refuse("must be a time as in 2006-01-02T15:04:05Z (RFC 3339)");
+    auto const time = parse_rfc3339(node.text());
+    if (!time) node.refuse("must be a time as in 2006-01-02T15:04:05Z (RFC 3339)");
     return time;
 }
 
@@ -43,13 +42,14 @@ inline std::optional<zoned_time> read_time(json_node const& owner, std::string_v
 /// Reads the "history" of a configuration. Throws format_error.
 inline std::vector<history_entry> read_history(json_node const& node) {
     std::vector<history_entry> out;
-    for (auto const& item : node.items()) {
-        auto const empty = item.find("empty_layer");
-        out.push_back({.created = detail::read_time(item, "created"),
+    for (std::size_t i = 0; i < node.length(); ++i) {
+        auto const item = node.item(i);
+        auto const empty = item["empty_layer"];
+        out.push_back({.created = detail::read_time(item["created"]),
                        .created_by = item.text_of("created_by"),
                        .author = item.text_of("author"),
                        .comment = item.text_of("comment"),
-                       .empty_layer = empty && empty->boolean()});
+                       .empty_layer = empty && empty.boolean()});
     }
     return out;
 }

@@ -34,9 +34,10 @@ inline image_index parse_index(std::string_view text, std::string_view subject,
                     .annotations = detail::read_annotations(root),
                     .artifact_type = root.text_of("artifactType")};
     if (!root.has("manifests")) root.refuse("must have a member \"manifests\"");
-    if (auto const manifests = root.find("manifests")) // umoci writes null for none
-        for (auto const& manifest : manifests->items()) out.manifests.push_back(read_descriptor(manifest));
-    if (auto const about = root.find("subject")) out.subject = read_descriptor(*about);
+    auto const manifests = root["manifests"]; // umoci writes null for none
+    for (std::size_t i = 0; i < manifests.length(); ++i)
+        out.manifests.push_back(read_descriptor(manifests.item(i)));
+    if (auto const about = root["subject"]) out.subject = read_descriptor(about);
     return out;
 }
 

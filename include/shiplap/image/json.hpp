@@ -18,12 +18,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
-#include <vector>
 
 namespace shiplap {
 
@@ -82,10 +82,11 @@ class strict_json_builder {
     bool end_array() { return close(); }
 
     bool key(std::string& name) {
-        auto& here = open_.back();
-        if (!here.names.insert(here.names_are_data ? name : fold_name(name)).second)
-            return refuse("the name \"" + name + "\" appears twice in the object at '" + place() +
-                          "' (names that differ only in case count as equal)");
+        auto& here = open_[depth_ - 1];
+        auto const [other, is_new] = here.names.emplace(here.names_are_data ? name : fold_name(name), name);
+        if (!is_new)
+            return refuse("the object at '" + place() + "' has the names \"" + other->second + "\" and \"" +
+                          name + "\", which some readers take for the same");
         here.name = std::move(name);
         return true;
     }
@@ -103,16 +104,16 @@ class strict_json_builder {
 
   private:
     struct level {
-        json* value;
-        bool names_are_data;
-        std::string name;
-        std::unordered_set<std::string> names;
+        json* value = nullptr;
+        bool names_are_data = false;
+        std::string name{};                         ///< of the member that comes next
+        std::map<std::string, std::string> names{}; ///< all so far, as they are compared and as they are
     };
 
     // A json& stays valid while it is open: what holds it grows only after it was closed.
     json& place_value(json&& value) {
-        if (open_.empty()) return root_ = std::move(value);
-        auto& here = open_.back();
+        if (depth_ == 0) return root_ = std::move(value);
+        auto& here = open_[depth_ - 1];
         if (auto* const array = here.value->get_ptr<json::array_t*>()) {
             array->push_back(std::move(value));
             return array->back();
@@ -129,18 +130,18 @@ class strict_json_builder {
     }
 
     bool open(json&& value) {
-        if (open_.size() == max_document_depth)
+        if (depth_ == max_document_depth)
             return refuse("nested deeper than " + std::to_string(max_document_depth) + " levels");
-        std::string_view const name = open_.empty() ? std::string_view{} : open_.back().name;
+        std::string_view const name = depth_ == 0 ? std::string_view{} : open_[depth_ - 1].name;
         bool const names_are_data =
             name == "annotations" || name == "Labels" || name == "Volumes" || name == "ExposedPorts";
         auto& placed = place_value(std::move(value));
-        open_.push_back({&placed, names_are_data, {}, {}});
+        open_[depth_++] = {&placed, names_are_data};
         return true;
     }
 
     bool close() {
-        open_.pop_back();
+        --depth_;
         return true;
     }
 
@@ -151,7 +152,7 @@ class strict_json_builder {
 
     [[nodiscard]] std::string place() const {
         std::string out;
-        for (std::size_t i = 0; i + 1 < open_.size(); ++i) {
+        for (std::size_t i = 0; i + 1 < depth_; ++i) {
             auto const* const array = open_[i].value->get_ptr<json::array_t const*>();
             out += array ? "/" + std::to_string(array->size() - 1) : pointer_step(open_[i].name);
         }
@@ -159,7 +160,8 @@ class strict_json_builder {
     }
 
     json root_;
-    std::vector<level> open_;
+    std::array<level, max_document_depth> open_;
+    std::size_t depth_ = 0;
     std::string error_;
 };
 

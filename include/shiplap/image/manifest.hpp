@@ -31,21 +31,19 @@ namespace detail {
 
 /// Checks what manifests and indexes have in common and returns the media type. A document without one has
 /// the type under which it was found.
-template <class IsType>
-std::string read_document_type(json_node const& root, std::string_view expected, std::string_view fallback,
-                               IsType is_type) {
+inline std::string read_document_type(json_node const& root, std::string_view expected,
+                                      std::string_view fallback, bool (*is_type)(std::string_view)) {
     if (root.has("manifests") &&
         (root.has("layers") || root.has("config"))) // CVE-2021-41190: two readers, two images
         root.refuse("has both \"manifests\" and \"layers\" or \"config\", so it could be read as two things");
-    if (root["schemaVersion"].size() != 2) root["schemaVersion"].refuse("must be 2");
+    if (root["schemaVersion"].integer() != 2) root["schemaVersion"].refuse("must be 2");
 
-    auto const declared = root.find("mediaType");
-    std::string type{declared ? std::string_view{declared->text()} : expected.empty() ? fallback : expected};
-    auto const& where = declared ? *declared : root;
+    auto const declared = root["mediaType"];
+    std::string type{declared ? std::string_view{declared.text()} : expected.empty() ? fallback : expected};
     if (!is_type(type))
-        where.refuse("has the media type " + type + ", must be one such as " + std::string{fallback});
+        root.refuse("has the media type " + type + ", must be one such as " + std::string{fallback});
     if (!expected.empty() && type != expected)
-        where.refuse("has the media type " + type + ", its descriptor says " + std::string{expected});
+        root.refuse("has the media type " + type + ", its descriptor says " + std::string{expected});
     return type;
 }
 
@@ -64,9 +62,9 @@ inline image_manifest parse_manifest(std::string_view text, std::string_view sub
         .annotations = detail::read_annotations(root),
         .artifact_type = root.text_of("artifactType")};
     if (!root.has("layers")) root.refuse("must have a member \"layers\"");
-    if (auto const layers = root.find("layers")) // Go writes null for none
-        for (auto const& layer : layers->items()) out.layers.push_back(read_descriptor(layer));
-    if (auto const about = root.find("subject")) out.subject = read_descriptor(*about);
+    auto const layers = root["layers"]; // Go writes null for none
+    for (std::size_t i = 0; i < layers.length(); ++i) out.layers.push_back(read_descriptor(layers.item(i)));
+    if (auto const about = root["subject"]) out.subject = read_descriptor(about);
     return out;
 }
 

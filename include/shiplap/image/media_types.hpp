@@ -13,7 +13,10 @@
 // To name the layers of a codec of your own, inherit a table and override layer(); examples/06_own_codec.cpp
 // does.
 
+#include <shiplap/error.hpp>
+
 #include <concepts>
+#include <string>
 #include <string_view>
 
 namespace shiplap {
@@ -94,6 +97,26 @@ constexpr bool is_index_type(std::string_view media_type) noexcept {
 /// Whether a document of this media type is the manifest of one image or artifact, in either family.
 constexpr bool is_manifest_type(std::string_view media_type) noexcept {
     return media_type == oci_media_types::manifest || media_type == docker_media_types::manifest;
+}
+
+/// The encoding of a layer of this media type, in either family: "", "gzip" or "zstd". Non-distributable
+/// layers count too (image-spec, layer.md, "Non-Distributable Layers"). Throws error{unsupported} for
+/// anything else.
+inline std::string_view layer_encoding(std::string_view media_type) {
+    for (std::string_view const encoding : {"", "gzip", "zstd"})
+        if (media_type == oci_media_types::layer(encoding) ||
+            media_type == docker_media_types::layer(encoding))
+            return encoding;
+    for (std::string_view const base : {"application/vnd.oci.image.layer.nondistributable.v1.tar",
+                                        "application/vnd.docker.image.rootfs.foreign.diff.tar"}) {
+        if (!media_type.starts_with(base)) continue;
+        auto const suffix = media_type.substr(base.size());
+        if (suffix.empty()) return "";
+        if (suffix == "+gzip" || suffix == ".gzip") return "gzip";
+        if (suffix == "+zstd") return "zstd";
+    }
+    throw error{error_code::unsupported, "read layer", std::string{media_type},
+                "is no media type of a layer in tar, gzip or zstd"};
 }
 
 } // namespace shiplap

@@ -178,7 +178,7 @@ inline platform read_platform(json_node const& node) {
     out.os = node["os"].text();
     out.variant = node.text_of("variant");
     out.os_version = node.text_of("os.version");
-    if (auto const features = node.find("os.features")) out.os_features = features->texts();
+    out.os_features = node["os.features"].texts();
     return out;
 }
 

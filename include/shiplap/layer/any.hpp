@@ -1,7 +1,9 @@
 #pragma once
-// any_layer_source: any layer source as a value of one type, for lists of layers that are put together at run time.
+// any_layer_source: any layer source as a value of one type, for lists of layers that are put together at run
+// time.
 //
-//     std::vector<any_layer_source> layers{directory_layer{"base"}, tar_layer{"app.tar"}, blob_in_store(store, facts)};
+//     std::vector<any_layer_source> layers{directory_layer{"base"}, tar_layer{"app.tar"},
+//     blob_in_store(store, facts)};
 //
 // Cheap to copy: copies share the source. The seam costs one indirect call per chunk of tar.
 
@@ -18,7 +20,8 @@ class any_replayable_source {
   public:
     template <replayable_source R>
         requires(!std::same_as<std::remove_cvref_t<R>, any_replayable_source>)
-    any_replayable_source(R source) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
+    any_replayable_source(
+        R source) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
         : self_{std::make_unique<model<R>>(std::move(source))} {}
 
     std::size_t read(bytes_span into) { return self_->read(into); }
@@ -43,7 +46,8 @@ class any_replayable_source {
     std::unique_ptr<base> self_;
 };
 
-/// Owns any layer_source. Itself a sized_layer; not a stored_layer, for that is known at run time only: ask stored().
+/// Owns any layer_source. Itself a sized_layer; not a stored_layer, for that is known at run time only: ask
+/// stored().
 class any_layer_source {
   public:
     template <layer_source L>
@@ -51,7 +55,8 @@ class any_layer_source {
     any_layer_source(L layer) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
         : self_{std::make_shared<model<L> const>(std::move(layer))} {}
 
-    /// The tar of the layer. Throws error{unsupported} if it is stored and cannot write one: ask stored() first.
+    /// The tar of the layer. Throws error{unsupported} if it is stored and cannot write one: ask stored()
+    /// first.
     template <byte_sink Out>
     void write_tar(Out& out, layer_context const& context) const {
         self_->write_tar(byte_sink_ref{out}, context);

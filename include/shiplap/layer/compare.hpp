@@ -1,8 +1,8 @@
 #pragma once
-// When is a file of the upper tree the one that the lower tree has? As BuildKit's walking differ decides: names of one
-// inode are the same file; else mode, owner, device number and stored attributes must agree, and for all but
-// directories size and modification time. Archives truncate times to seconds, so two times without a sub-second part
-// prove little: then contents (of links: targets) are compared too.
+// When is a file of the upper tree the one that the lower tree has? As BuildKit's walking differ decides:
+// names of one inode are the same file; else mode, owner, device number and stored attributes must agree, and
+// for all but directories size and modification time. Archives truncate times to seconds, so two times
+// without a sub-second part prove little: then contents (of links: targets) are compared too.
 
 #include <shiplap/layer/header.hpp>
 #include <shiplap/layer/source_file.hpp>
@@ -14,7 +14,8 @@ inline bool same_content(tree_item const& a, std::string const& label_a, tree_it
     source_file left{a.folder, a.name(), a.facts, label_a};
     source_file right{b.folder, b.name(), b.facts, label_b};
     auto const space = std::make_unique_for_overwrite<std::byte[]>(2 * transfer_size);
-    bytes_span const left_space{space.get(), transfer_size}, right_space{space.get() + transfer_size, transfer_size};
+    bytes_span const left_space{space.get(), transfer_size},
+        right_space{space.get() + transfer_size, transfer_size};
     for (;;) {
         auto const n = read_fully(left, left_space);
         if (read_fully(right, right_space.first(n)) != n) return false;
@@ -40,7 +41,8 @@ class file_comparison {
             read_attributes(attribute_place::of(b), xattrs_, label_b))
             return false;
         if (a.is_directory()) return true;
-        if (x.st_size != y.st_size || x.st_mtim.tv_sec != y.st_mtim.tv_sec || x.st_mtim.tv_nsec != y.st_mtim.tv_nsec)
+        if (x.st_size != y.st_size || x.st_mtim.tv_sec != y.st_mtim.tv_sec ||
+            x.st_mtim.tv_nsec != y.st_mtim.tv_nsec)
             return false;
         if (x.st_mtim.tv_nsec != 0) return true;
         if (a.is_symbolic_link()) return read_link(a, label_a) == read_link(b, label_b);

@@ -2,17 +2,17 @@
 // layer: where the content of a layer comes from. A layer_source writes an uncompressed tar into any
 // byte_sink.
 //
-//   concept          expression                    meaning
-//   layer_source     l.write_tar(out, context)     the whole tar, end blocks included, in order; the same
-//   bytes for the
-//                                                  same content. Throws, and the layer is never published,
-//                                                  when the source changes while it is read
-//                    l.description() -> string     for messages and progress: "dir:app"
+//   concept          expression                   meaning
+//   layer_source     l.write_tar(out, context)    the whole tar, end blocks included, in order; the same bytes
+//                                                 for the same content. Throws, and the layer is never
+//                                                 published, when the source changes while it is read
+//                    l.description() -> string    for messages and progress: "dir:app"
 //
-//   refinement       expression                    meaning
-//   sized_layer      l.estimated_size() -> n       about how many bytes write_tar() will write; costs no
-//   reading stored_layer     l.stored() -> layer_blob      already packed: used as it is, not packed again
-//                    l.reader() -> r               its bytes, a replayable_source
+//   refinement       expression                   meaning
+//   sized_layer      l.estimated_size() -> n      about how many bytes write_tar() will write, 0 where that is
+//                                                 not known; costs no reading
+//   stored_layer     l.stored() -> layer_blob     already packed: used as it is, not packed again
+//                    l.reader() -> r              its bytes, a replayable_source
 //
 // Exemplar, compiled in tests/layer/concept.cpp:
 //
@@ -21,7 +21,7 @@
 //         std::string description() const { return "empty"; }
 //     };
 //
-// Models: directory_layer, diff_layer, tar_layer; existing_blob (a stored_layer).
+// Models: directory_layer, diff_layer, tar_layer; existing_blob (a stored_layer); any_layer_source.
 
 #include <shiplap/bytes/erased.hpp>
 #include <shiplap/bytes/progress.hpp>

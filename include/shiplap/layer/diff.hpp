@@ -1,17 +1,17 @@
 #pragma once
-// diff_layer: the difference of two trees becomes a layer. What `upper` has and `lower` has not, or has differently, is
-// an entry; what only `lower` has is a whiteout, one for a whole directory (image-spec, layer.md, "Whiteouts"). Applied
-// on top of `lower` the layer gives `upper`.
+// diff_layer: the difference of two trees becomes a layer. What `upper` has and `lower` has not, or has
+// differently, is an entry; what only `lower` has is a whiteout, one for a whole directory (image-spec,
+// layer.md, "Whiteouts"). Applied on top of `lower` the layer gives `upper`.
 //
 //     diff_layer{.lower = "before", .upper = "after"}
 //
-// Both trees are walked side by side, in one order; nothing is kept of them but the directories that were written and
-// the files with several names. The rules are those of BuildKit's walking differ, byte for byte:
+// Both trees are walked side by side, in one order; nothing is kept of them but the directories that were
+// written and the files with several names. The rules are those of BuildKit's walking differ, byte for byte:
 //
-//   parents      the directories above an entry are written once, before it, even if nothing about them changed
-//   order        that of a walk; a deletion stands where the deleted name stood
-//   hard links   an unchanged name of an inode is written too, as a link, once a changed name of it is
-//   opaque       no opaque markers: deletions are always named one by one
+//   parents      the directories above an entry are written once, before it, even if nothing about them
+//   changed order        that of a walk; a deletion stands where the deleted name stood hard links   an
+//   unchanged name of an inode is written too, as a link, once a changed name of it is opaque       no opaque
+//   markers: deletions are always named one by one
 
 #include <shiplap/layer/compare.hpp>
 #include <shiplap/layer/entry_writer.hpp>
@@ -22,8 +22,8 @@ namespace shiplap {
 
 namespace detail {
 
-/// Walks two trees and tells `changes` what happened to each path, in walk order: removed(item of lower), added(item),
-/// modified(item) or unmodified(item). `upper` is at that item meanwhile. Nothing is told of what lies below a removed
+/// Walks two trees and tells `changes` what happened to each path, in walk order: removed(item of lower),
+/// written(item of upper), or unmodified(item of upper). Nothing is told of what lies below a removed
 /// directory, or below one that is no directory any more.
 template <class Changes>
 void compare_trees(tree_walker& lower, tree_walker& upper, file_comparison const& files, Changes& changes) {
@@ -62,11 +62,12 @@ class change_writer {
     }
 
     void written(tree_item const& item) {
-        put_parents(item.path);
+        // A socket leaves no entry: the directories above it must not get one for its sake.
+        if (entry_type_of(item.facts.st_mode)) put_parents(item.path);
         auto const entry = entries_.put(item);
         if (item.is_directory()) written_.insert(item.path);
         if (!entry || !has_other_names(item)) return;
-        auto const names = unchanged_names_.extract(identity_of(item));
+        auto const names = unchanged_names_.extract(inode_of(item));
         if (names.empty()) return;
         for (auto const& name : names.mapped()) {
             put_parents(name);
@@ -79,7 +80,7 @@ class change_writer {
         if (entries_.knows(item))
             written(item);
         else
-            unchanged_names_[identity_of(item)].push_back(item.path);
+            unchanged_names_[inode_of(item)].push_back(item.path);
     }
 
   private:
@@ -95,7 +96,8 @@ class change_writer {
             folder.path = path.substr(0, to);
             folder.name_at = from;
             auto const label = upper_.full_path(folder.path);
-            below = unique_fd{::openat(folder.folder, folder.name(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+            below = unique_fd{
+                ::openat(folder.folder, folder.name(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
             if (!below) throw system_error{"read directory", label, errno};
             folder.facts = stat_open(below.get(), label);
             if (written_.insert(folder.path).second) entries_.put(folder);
@@ -108,17 +110,17 @@ class change_writer {
     entry_writer<Out>& entries_;
     tree_walker const& upper_;
     std::set<std::string, std::less<>> written_; // directories that have an entry
-    std::map<file_identity, std::vector<std::string>> unchanged_names_;
+    std::map<inode_key, std::vector<std::string>> unchanged_names_;
 };
 
 /// Adds up what change_writer would write.
 struct change_meter {
     std::uint64_t total = end_of_archive_size;
-    std::set<file_identity> seen{};
+    std::set<inode_key> seen{};
 
     void removed(tree_item const&) { total += tar_block_size; }
     void written(tree_item const& item) {
-        total += size_in_tar(item, !has_other_names(item) || seen.insert(identity_of(item)).second);
+        total += size_in_tar(item, !has_other_names(item) || seen.insert(inode_of(item)).second);
     }
     void unmodified(tree_item const&) {}
 };
@@ -141,8 +143,8 @@ struct diff_layer {
         entries.finish();
     }
 
-    /// About the size of the tar: without extended headers and unchanged parents, and where only the content could
-    /// tell, a file counts as unchanged. Walks both trees and opens no file.
+    /// About the size of the tar: without extended headers and unchanged parents, and where only the content
+    /// could tell, a file counts as unchanged. Walks both trees and opens no file.
     [[nodiscard]] std::uint64_t estimated_size() const {
         tree_walker before{lower, reserved}, after{upper, reserved};
         detail::change_meter meter;

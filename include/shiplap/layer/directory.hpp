@@ -1,10 +1,11 @@
 #pragma once
-// directory_layer: a directory becomes a layer, the root itself excepted. The default policies give the bytes that
-// BuildKit gives for the same tree (layer/header.hpp has the rules); beside them stand three policies:
+// directory_layer: a directory becomes a layer, the root itself excepted. The default policies give the bytes
+// that BuildKit gives for the same tree (layer/header.hpp has the rules); beside them stand three policies:
 //
 //     directory_layer{"app"}
 //     directory_layer{.path = "app", .owners = root_owned}
-//     directory_layer{.path = "app", .xattrs = xattr_policy::user_and_capabilities, .reserved = reserved_names::skip}
+//     directory_layer{.path = "app", .xattrs = xattr_policy::user_and_capabilities, .reserved =
+//     reserved_names::skip}
 //
 // A file that changes while it is read is an error that names it; so are unreadable and vanished ones.
 
@@ -32,10 +33,10 @@ struct directory_layer {
     /// The size of the tar, but for extended headers. Walks the tree and opens no file.
     [[nodiscard]] std::uint64_t estimated_size() const {
         tree_walker walk{path, reserved};
-        std::set<detail::file_identity> seen;
+        std::set<detail::inode_key> seen;
         std::uint64_t total = detail::end_of_archive_size;
         while (auto const* item = walk.next()) {
-            auto const first = !detail::has_other_names(*item) || seen.insert(detail::identity_of(*item)).second;
+            auto const first = !detail::has_other_names(*item) || seen.insert(detail::inode_of(*item)).second;
             total += detail::size_in_tar(*item, first);
         }
         return total;

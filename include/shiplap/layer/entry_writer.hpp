@@ -1,7 +1,8 @@
 #pragma once
-// Writes source files as tar entries, header and content: what all layer sources that read trees share. The first name
-// of an inode with several becomes a regular entry, every later one a hard link to it: no content is stored twice. As in
-// the original this holds for all but directories: a hard-linked symbolic link or device is a link entry as well.
+// Writes source files as tar entries, header and content: what all layer sources that read trees share. The
+// first name of an inode with several becomes a regular entry, every later one a hard link to it: no content
+// is stored twice. As in the original this holds for all but directories: a hard-linked symbolic link or
+// device is a link entry as well.
 
 #include <shiplap/layer/concept.hpp>
 #include <shiplap/layer/header.hpp>
@@ -14,16 +15,19 @@
 namespace shiplap::detail {
 
 /// What identifies a file that has several names.
-using file_identity = std::pair<::dev_t, ::ino_t>;
+using inode_key = std::pair<::dev_t, ::ino_t>;
 
 inline bool has_other_names(tree_item const& item) noexcept {
     return !item.is_directory() && item.facts.st_nlink > 1;
 }
-inline file_identity identity_of(tree_item const& item) noexcept { return {item.facts.st_dev, item.facts.st_ino}; }
+inline inode_key inode_of(tree_item const& item) noexcept {
+    return {item.facts.st_dev, item.facts.st_ino};
+}
 
 inline constexpr std::uint64_t end_of_archive_size = 2 * tar_block_size;
 
-/// Bytes that an entry takes, extended headers not counted; content counts for the first name of a file alone.
+/// Bytes that an entry takes, extended headers not counted; content counts for the first name of a file
+/// alone.
 inline std::uint64_t size_in_tar(tree_item const& item, bool first_name) noexcept {
     auto const content = item.is_regular() && first_name ? static_cast<std::uint64_t>(item.facts.st_size) : 0;
     return tar_block_size + content + tar_padding(content);
@@ -40,12 +44,13 @@ class entry_writer {
         auto const label = tree_.full_path(item.path);
         auto const type = entry_type_of(item.facts.st_mode);
         if (!type) {
-            context_.progress.warn("'" + printable(label) + "' is a socket, which a layer cannot hold: left out");
+            context_.progress.warn("'" + printable(label) +
+                                   "' is a socket, which a layer cannot hold: left out");
             return std::nullopt;
         }
         auto entry = make_header(item, *type, policies_.owners, context_.time, label);
         if (has_other_names(item)) {
-            auto const [first, is_first] = first_names_.try_emplace(identity_of(item), entry.name);
+            auto const [first, is_first] = first_names_.try_emplace(inode_of(item), entry.name);
             if (!is_first) turn_into_link(entry, first->second);
         }
         if (entry.size == 0) {
@@ -54,7 +59,8 @@ class entry_writer {
             return entry;
         }
         source_file content{item.folder, item.name(), item.facts, label};
-        entry.xattrs = read_attributes(attribute_place::of_open(content.descriptor()), policies_.xattrs, label);
+        entry.xattrs =
+            read_attributes(attribute_place::of_open(content.descriptor()), policies_.xattrs, label);
         tar_.entry(entry);
         bytes_span const space{buffer_.get(), transfer_size};
         while (auto const n = content.read(space)) tar_.write(space.first(n));
@@ -72,7 +78,7 @@ class entry_writer {
 
     /// True if a name of this file was written, so that a further one is a link to it.
     [[nodiscard]] bool knows(tree_item const& item) const {
-        return has_other_names(item) && first_names_.contains(identity_of(item));
+        return has_other_names(item) && first_names_.contains(inode_of(item));
     }
 
     /// The end of the archive: two blocks of zeros and no further padding.
@@ -89,7 +95,7 @@ class entry_writer {
     layer_context const& context_;
     header_policies policies_;
     tree_walker const& tree_;
-    std::map<file_identity, std::string> first_names_;
+    std::map<inode_key, std::string> first_names_;
     std::unique_ptr<std::byte[]> buffer_ = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
 };
 

@@ -1,11 +1,12 @@
 #pragma once
-// existing_blob: a layer that is packed already, in a store or a file. It is used as it is: no byte is packed again, and
-// what is read is verified against the digest and size that were promised.
+// existing_blob: a layer that is packed already, in a store or a file. It is used as it is: no byte is packed
+// again, and what is read is verified against the digest and size that were promised.
 //
 //     existing_blob layer{facts, [&store, which = facts.blob.digest] { return store.reader(which); }};
 //     auto layer = blob_in_store(store, facts);
 //     auto layer = blob_in_file("layer.tar.gz", facts);
 
+#include <shiplap/bytes/file.hpp>
 #include <shiplap/layer/concept.hpp>
 #include <shiplap/store/concept.hpp>
 
@@ -39,7 +40,8 @@ existing_blob(layer_blob, Open) -> existing_blob<Open>;
 template <blob_reader_source S>
 auto blob_in_store(S const& store, layer_blob facts) {
     auto which = facts.blob.digest;
-    return existing_blob{std::move(facts), [&store, which = std::move(which)] { return store.reader(which); }};
+    return existing_blob{std::move(facts),
+                         [&store, which = std::move(which)] { return store.reader(which); }};
 }
 
 /// A layer that lies in a file.

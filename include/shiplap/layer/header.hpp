@@ -1,10 +1,11 @@
 #pragma once
-// From a source file to its tar header: what is kept, what is dropped, and the policies that change it. By default
-// these are the rules of BuildKit's layers, so that the same tree gives the same digest:
+// From a source file to its tar header: what is kept, what is dropped, and the policies that change it. By
+// default these are the rules of BuildKit's layers, so that the same tree gives the same digest:
 //
 //   mode      permission, set-id and sticky bits         owner      numbers only, no names
 //   mtime     the whole second before it                 xattrs     security.capability alone
-//   devices   major and minor                            links      symbolic: target verbatim; hard: entry_writer
+//   devices   major and minor                            links      symbolic: target verbatim; hard:
+//   entry_writer
 //
 // Access and change times, ACLs, user.* and trusted.* attributes are not stored.
 
@@ -30,12 +31,15 @@ struct ownership {
 
 inline constexpr ownership kept_owners{};
 inline constexpr ownership root_owned{false, 0, 0};
-constexpr ownership owned_by(std::uint32_t uid, std::uint32_t gid) noexcept { return {false, uid, gid}; }
+constexpr ownership owned_by(std::uint32_t uid, std::uint32_t gid) noexcept {
+    return {false, uid, gid};
+}
 
 /// Which extended attributes are stored.
 enum class xattr_policy {
     capabilities,          ///< security.capability
-    user_and_capabilities, ///< that and user.*, but for user.overlay.*, which would steer an overlay file system
+    user_and_capabilities, ///< that and user.*, but for user.overlay.*, which would steer an overlay file
+                           ///< system
     none,
 };
 
@@ -53,8 +57,8 @@ inline constexpr char capability_attribute[] = "security.capability";
 class attribute_place {
   public:
     static attribute_place of_open(int fd) { return {fd, {}}; }
-    /// Works for what cannot be opened (links, devices) and below any depth: the kernel resolves the name in the
-    /// directory that `item.folder` has open.
+    /// Works for what cannot be opened (links, devices) and below any depth: the kernel resolves the name in
+    /// the directory that `item.folder` has open.
     static attribute_place of(tree_item const& item) {
         return {-1, "/proc/self/fd/" + std::to_string(item.folder) + "/" + item.name()};
     }
@@ -68,9 +72,11 @@ class attribute_place {
 
     /// The names, each followed by NUL.
     [[nodiscard]] std::string names(std::string const& label) const {
-        return filled(label, [&](char* to, std::size_t size) {
-                   return fd_ >= 0 ? ::flistxattr(fd_, to, size) : ::llistxattr(path_.c_str(), to, size);
-               })
+        return filled(label,
+                      [&](char* to, std::size_t size) {
+                          return fd_ >= 0 ? ::flistxattr(fd_, to, size)
+                                          : ::llistxattr(path_.c_str(), to, size);
+                      })
             .value_or(std::string{});
     }
 
@@ -140,13 +146,20 @@ inline std::string read_link(tree_item const& item, std::string const& label) {
 /// The type as tar has it; nothing for a socket.
 inline std::optional<entry_type> entry_type_of(::mode_t mode) {
     switch (mode & S_IFMT) {
-    case S_IFREG: return entry_type::regular;
-    case S_IFDIR: return entry_type::directory;
-    case S_IFLNK: return entry_type::symbolic_link;
-    case S_IFCHR: return entry_type::character_device;
-    case S_IFBLK: return entry_type::block_device;
-    case S_IFIFO: return entry_type::fifo;
-    default: return std::nullopt;
+    case S_IFREG:
+        return entry_type::regular;
+    case S_IFDIR:
+        return entry_type::directory;
+    case S_IFLNK:
+        return entry_type::symbolic_link;
+    case S_IFCHR:
+        return entry_type::character_device;
+    case S_IFBLK:
+        return entry_type::block_device;
+    case S_IFIFO:
+        return entry_type::fifo;
+    default:
+        return std::nullopt;
     }
 }
 
@@ -163,15 +176,22 @@ inline tar_entry make_header(tree_item const& item, entry_type type, ownership o
     // Seconds of the kernel are rounded down already, below 1970 too.
     entry.mtime = time(timestamp{facts.st_mtim.tv_sec, 0});
     switch (type) {
-    case entry_type::directory: entry.name += '/'; break;
-    case entry_type::regular: entry.size = static_cast<std::uint64_t>(facts.st_size); break;
-    case entry_type::symbolic_link: entry.link_name = read_link(item, label); break;
+    case entry_type::directory:
+        entry.name += '/';
+        break;
+    case entry_type::regular:
+        entry.size = static_cast<std::uint64_t>(facts.st_size);
+        break;
+    case entry_type::symbolic_link:
+        entry.link_name = read_link(item, label);
+        break;
     case entry_type::character_device:
     case entry_type::block_device:
         entry.device_major = ::gnu_dev_major(facts.st_rdev);
         entry.device_minor = ::gnu_dev_minor(facts.st_rdev);
         break;
-    default: break;
+    default:
+        break;
     }
     return entry;
 }

@@ -84,7 +84,14 @@ struct newest_timestamp {
         return mapped;
     }
     [[nodiscard]] bool keeps() const noexcept { return policy.keeps(); }
+    [[nodiscard]] std::optional<timestamp> latest() const noexcept { return policy.latest(); }
 };
+
+/// As BuildKit marks a layer whose times were rewritten: who sees the mark need not rewrite it again.
+inline annotation_map rewrite_annotations(std::optional<timestamp> const& latest) {
+    if (!latest) return {};
+    return {{"buildkit/rewritten-timestamp", std::to_string(latest->seconds)}};
+}
 
 } // namespace detail
 
@@ -105,6 +112,7 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
     auto blob = store.open();
     detail::meter meter{told};
     gather chunks;
+    auto annotations = detail::rewrite_annotations(time.latest());
     auto encoder = how.encoder(executor_ref{env.executor});
     using encoder_type = decltype(encoder);
 
@@ -116,7 +124,7 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
         auto const facts = plain.facts();
         blob.commit(facts);
         told.finish();
-        return {facts, facts.digest, std::string{C::encoding}, {}, source.description(), newest};
+        return {facts, facts.digest, std::string{C::encoding}, std::move(annotations), source.description(), newest};
     } else {
         tap<D> plain, packed;
         gather blocks;
@@ -128,8 +136,7 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
             pipeline extension{plain, nowhere};
             encoder.write_extension(extension);
         }
-        annotation_map annotations;
-        if constexpr (annotating_encoder<encoder_type>) annotations = encoder.annotations();
+        if constexpr (annotating_encoder<encoder_type>) annotations.merge(encoder.annotations());
         auto const facts = packed.facts();
         blob.commit(facts);
         told.finish();

@@ -11,12 +11,14 @@ namespace shiplap {
 class source_file {
   public:
     /// Opens `name` in the directory `folder`; `expected` is what a look at it said before, `path` is for
-    /// messages. Throws system_error if it cannot be opened, error{source_changed} if it is another file by now.
+    /// messages. Throws system_error if it cannot be opened, error{source_changed} if it is another file by
+    /// now.
     source_file(int folder, char const* name, struct ::stat const& expected, std::string path)
         : path_{std::move(path)}, expected_{expected}, left_{static_cast<std::uint64_t>(expected.st_size)} {
         // O_NONBLOCK: should a fifo have taken the file's place, opening it must not wait for a writer.
-        fd_ = unique_fd{detail::retry_interrupted(
-            [&] { return ::openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); })};
+        fd_ = unique_fd{detail::retry_interrupted([&] {
+            return ::openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        })};
         if (!fd_ && errno == ELOOP) detail::throw_changed(path_); // a symbolic link took its place
         if (!fd_) throw system_error{"read", path_, errno};
         check();

@@ -1,13 +1,14 @@
 #pragma once
-// tar_layer: a tar archive becomes a layer. It may be packed with gzip or zstd, and come from a file or, once, from a
-// stream.
+// tar_layer: a tar archive becomes a layer. It may be packed with gzip or zstd, and come from a file or,
+// once, from a stream.
 //
 //     tar_layer{"rootfs.tar.gz"}
 //     tar_layer{stream_reader{STDIN_FILENO, "standard input"}, "standard input"}
 //
-// The bytes of the archive pass as they are, so that the diff_id is the digest of that very tar; they are parsed on the
-// way, and what is no whole and harmless archive is refused: truncated, without its end marker, with names that lead
-// out of the root. Only where timestamps have to change is every entry written anew, and the padding at the end dropped.
+// The bytes of the archive pass as they are, so that the diff_id is the digest of that very tar; they are
+// parsed on the way, and what is no whole and harmless archive is refused: truncated, without its end marker,
+// with names that lead out of the root. Only where timestamps have to change is every entry written anew, and
+// the padding at the end dropped.
 
 #include <shiplap/codec/decode.hpp>
 #include <shiplap/layer/concept.hpp>
@@ -23,12 +24,14 @@ namespace shiplap {
 
 namespace detail {
 
-/// A file that is read from front to end and must not change meanwhile. Also for named pipes and devices, which have no
-/// facts to compare.
+/// A file that is read from front to end and must not change meanwhile. Also for named pipes and devices,
+/// which have no facts to compare.
 class watched_file {
   public:
-    explicit watched_file(std::string path)
-        : path_{std::move(path)}, fd_{open_file(path_, O_RDONLY)}, facts_{stat_open(fd_.get(), path_)} {
+    explicit watched_file(std::string path) : path_{std::move(path)} {
+        if (path_.empty()) throw option_error{"read tar", "", "needs the name of a file, got an empty one"};
+        fd_ = open_file(path_, O_RDONLY);
+        facts_ = stat_open(fd_.get(), path_);
         if (S_ISDIR(facts_.st_mode)) throw system_error{"read", path_, EISDIR};
     }
 
@@ -40,16 +43,15 @@ class watched_file {
 
     /// Throws error{source_changed}.
     void check() const {
-        if (is_regular() && !untouched(facts_, stat_open(fd_.get(), path_))) throw_changed(path_);
+        if (S_ISREG(facts_.st_mode) && !untouched(facts_, stat_open(fd_.get(), path_))) throw_changed(path_);
     }
 
-    [[nodiscard]] bool is_regular() const noexcept { return S_ISREG(facts_.st_mode); }
     [[nodiscard]] std::uint64_t size() const noexcept { return static_cast<std::uint64_t>(facts_.st_size); }
 
   private:
     std::string path_;
     unique_fd fd_;
-    struct ::stat facts_;
+    struct ::stat facts_ {};
 };
 
 /// What is wrong with the name of an entry, or the target of a hard link; empty if nothing is.
@@ -91,15 +93,18 @@ class tar_layer {
     explicit tar_layer(std::string path) : name_{std::move(path)} {}
     /// A stream, which can be packed once; `name` is for messages.
     tar_layer(any_byte_source stream, std::string name)
-        : name_{std::move(name)}, stream_{std::make_shared<std::optional<any_byte_source>>(std::move(stream))} {}
+        : name_{std::move(name)},
+          stream_{std::make_shared<std::optional<any_byte_source>>(std::move(stream))} {}
 
-    /// The archive, unpacked. Throws format_error, or an error of code unsafe_entry, if it is not a tar that can be a
-    /// layer; source_changed if the file is modified meanwhile; unsupported if a stream is read again.
+    /// The archive, unpacked. Throws format_error, or an error of code unsafe_entry, if it is not a tar that
+    /// can be a layer; source_changed if the file is modified meanwhile; unsupported if a stream is read
+    /// again.
     template <byte_sink Out>
     void write_tar(Out& out, layer_context const& context) const {
         if (stream_) {
             if (!*stream_)
-                throw error{error_code::unsupported, "read tar", name_, "is a stream and can be packed only once"};
+                throw error{error_code::unsupported, "read tar", name_,
+                            "is a stream and can be packed only once"};
             return convert(std::exchange(*stream_, std::nullopt).value(), out, context);
         }
         detail::watched_file file{name_};
@@ -109,9 +114,10 @@ class tar_layer {
 
     /// The size of a plain tar file; 0, which no tar has, where that is not known beforehand.
     [[nodiscard]] std::uint64_t estimated_size() const {
-        if (stream_) return 0;
+        struct ::stat facts {};
+        if (stream_ || (::stat(name_.c_str(), &facts) == 0 && !S_ISREG(facts.st_mode)))
+            return 0; // opening a pipe would take it from who reads it later
         detail::watched_file file{name_};
-        if (!file.is_regular()) return 0;
         std::array<std::byte, 8> head{};
         auto const n = read_fully(file, head);
         return sniff_encoding(bytes_view{head}.first(n)).empty() ? file.size() : 0;
@@ -122,14 +128,14 @@ class tar_layer {
   private:
     template <byte_sink Out>
     void convert(any_byte_source packed, Out& out, layer_context const& context) const {
-        auto plain = decode_any(std::move(packed));
+        auto plain = naming_archive([&] { return decode_any(std::move(packed)); });
         tar_scanner scanner{name_};
         std::optional<tar_writer<Out>> rewriter;
         if (!context.time.keeps()) rewriter.emplace(out);
 
         auto const space = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
         bytes_span const buffer{space.get(), transfer_size};
-        while (auto const n = plain.read(buffer)) {
+        while (auto const n = naming_archive([&] { return plain.read(buffer); })) {
             for (bytes_view rest = buffer.first(n); !rest.empty();) {
                 auto const event = scanner.next(rest);
                 if (event == tar_scanner::event::entry) {
@@ -149,6 +155,17 @@ class tar_layer {
                                "truncated: ends at offset " + std::to_string(scanner.offset()) +
                                    " without the two zero blocks that end an archive"};
         if (rewriter) rewriter->finish();
+    }
+
+    // Decoders do not know where their bytes come from.
+    template <class Action>
+    auto naming_archive(Action action) const {
+        try {
+            return action();
+        } catch (error& problem) {
+            if (problem.subject() != name_) problem.within("'" + printable(name_) + "'");
+            throw;
+        }
     }
 
     std::string name_;

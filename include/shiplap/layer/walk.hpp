@@ -66,7 +66,9 @@ inline struct ::stat stat_open(int fd, std::string const& path) {
 
 /// True if nothing happened to a file between two looks at it. The change time covers mode and owner.
 inline bool untouched(struct ::stat const& a, struct ::stat const& b) noexcept {
-    auto const same = [](::timespec x, ::timespec y) { return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec; };
+    auto const same = [](::timespec x, ::timespec y) {
+        return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec;
+    };
     return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_mode == b.st_mode && a.st_size == b.st_size &&
            same(a.st_mtim, b.st_mtim) && same(a.st_ctim, b.st_ctim);
 }
@@ -114,7 +116,8 @@ class tree_walker {
     /// for an empty name, system_error if there is no such directory.
     explicit tree_walker(std::string root, reserved_names reserved = reserved_names::refuse)
         : root_{std::move(root)}, reserved_{reserved} {
-        if (root_.empty()) throw option_error{"read directory", "", "needs the name of a directory, got an empty one"};
+        if (root_.empty())
+            throw option_error{"read directory", "", "needs the name of a directory, got an empty one"};
         unique_fd fd{detail::retry_interrupted(
             [&] { return ::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); })};
         if (!fd) throw system_error{"read directory", root_, errno};
@@ -140,7 +143,8 @@ class tree_walker {
             item_.path += name;
             if (is_reserved_name(name) && passes_over_reserved()) continue;
             item_.folder = here.fd.get();
-            item_.facts = stat_item(here.fd.get());
+            if (::fstatat(item_.folder, item_.name(), &item_.facts, AT_SYMLINK_NOFOLLOW) != 0)
+                throw system_error{"read", full_path(item_.path), errno};
             into_item_ = item_.is_directory();
             return &item_;
         }
@@ -155,7 +159,7 @@ class tree_walker {
     /// A relative path with the root in front, for messages.
     [[nodiscard]] std::string full_path(std::string_view path) const {
         auto full = root_;
-        if (full.back() != '/') full += '/';
+        if (!path.empty() && full.back() != '/') full += '/';
         return full.append(path);
     }
 
@@ -168,17 +172,11 @@ class tree_walker {
         std::vector<std::string> names; // those still to come
     };
 
-    struct ::stat stat_item(int folder) const {
-        struct ::stat facts {};
-        if (::fstatat(folder, item_.name(), &facts, AT_SYMLINK_NOFOLLOW) != 0)
-            throw system_error{"read", full_path(item_.path), errno};
-        return facts;
-    }
-
     [[nodiscard]] bool passes_over_reserved() const {
         if (reserved_ == reserved_names::skip) return true;
-        throw error{error_code::unsupported, "pack", full_path(item_.path),
-                    "names that start with '.wh.' mean deletions in a layer; rename it or leave such names out"};
+        throw error{
+            error_code::unsupported, "pack", full_path(item_.path),
+            "names that start with '.wh.' mean deletions in a layer; rename it or leave such names out"};
     }
 
     void enter_item() {
@@ -187,7 +185,8 @@ class tree_walker {
         })};
         if (!fd) throw system_error{"read directory", full_path(item_.path), errno};
         enter(std::move(fd), item_.facts, item_.path.size());
-        if (auto const depth = levels_.size(); depth > open_levels) levels_[depth - open_levels].fd = unique_fd{};
+        if (auto const depth = levels_.size(); depth > open_levels)
+            levels_[depth - open_levels].fd = unique_fd{};
     }
 
     // `before` is what was known of the directory when its entry was made.

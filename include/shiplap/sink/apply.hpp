@@ -264,14 +264,17 @@ class layer_applier {
     }
 
     void open_parent(arrival& item) {
-        item.parent =
-            root_.make_directories(item.where.parent(), [&](int above, int made, std::string_view path) {
-                changes_.set(file_identity{detail::stat_open(made, item.entry.name)},
-                             {std::string{path}, 0755, {}});
-                changes_.add(above, path.substr(path.rfind('/') + 1)); // all of it if there is no '/'
-            });
+        auto const before = [&](int folder, std::string_view path) {
+            changes_.touch(folder, std::string{path});
+        };
+        auto const made = [&](int folder, int fd, std::string_view path) {
+            changes_.set(file_identity{detail::stat_open(fd, item.entry.name)},
+                         {std::string{path}, 0755, {}});
+            changes_.add(folder, path.substr(path.rfind('/') + 1)); // all of it if there is no '/'
+        };
+        item.parent = root_.make_directories(item.where.parent(), before, made);
         if (!item.parent) throw_unreachable(item, errno);
-        changes_.touch(item.parent.get(), std::string{item.where.parent()});
+        before(item.parent.get(), item.where.parent());
     }
 
     void note_added(arrival const& item) { changes_.add(item.parent.get(), item.name()); }

@@ -3,10 +3,10 @@
 //
 //     blobs/  blobs/sha256/  blobs/sha256/<hex> ...  index.json  [manifest.json]  oci-layout
 //
-// Members are sorted by name, owned by 0:0 and dated 1970, in plain ustar: the bytes follow from the image
-// and its names alone. So blobs arrive in the order that arrange() gives and go straight to their place;
-// nothing is kept in memory but digests. (image-spec, image-layout.md; the member order is that of BuildKit's
-// `oci` and `docker` exporters.)
+// Members are sorted by name, owned by 0:0 and dated 1970, in plain ustar (sha512 blobs have names that need
+// PAX): the bytes follow from the image and its names alone. So blobs arrive in the order that arrange()
+// gives and go straight to their place; nothing is kept in memory but digests. (image-spec, image-layout.md;
+// the member order is that of BuildKit's `oci` and `docker` exporters.)
 //
 // An archive_output is either a file, which appears whole at commit() and not before, or an open stream.
 

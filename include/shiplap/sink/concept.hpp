@@ -1,19 +1,19 @@
 #pragma once
 // sink: where a finished image goes. Delivery is one function, copy(), that drives any sink.
 //
-//   concept          expression                    meaning
-//   image_sink       s.exists(d) -> bool           the content of descriptor d is already there, verified
-//                    s.put(d, source)              takes the content of d; source is a replayable_source_ref
-//                    that throws
-//                                                  digest_mismatch at its end if the bytes were wrong
-//                    s.tag(root, name)             the image `root` shall be known as `name` (an image_name)
-//                    s.commit()                    makes all of it visible at once; before, nothing is
+//   concept          expression                meaning
+//   image_sink       s.exists(d) -> bool       the content of descriptor d is there already, verified
+//                    s.put(d, source)          takes the content of d from a replayable_source_ref, which
+//                                              throws digest_mismatch if the bytes are wrong
+//                    s.tag(root, name)         the image `root` shall be known as `name`, an image_name; an
+//                                              empty one: by its digest
+//                    s.commit()                makes all of it visible at once; before, nothing is
 //
-//   refinement       expression                    meaning
-//   arranging_sink   s.arrange(graph) -> range     the descriptors it wants put, in its own order; it may
-//   leave out,
-//                                                  reorder and repeat. Throws if it cannot hold such an image
-//   storing_sink     s.store() -> blob_store&      the sink is a store: layers are packed straight into it
+//   refinement       expression                meaning
+//   arranging_sink   s.arrange(graph) -> ds    the descriptors that it wants put, in its own order; it may
+//                                              leave out, reorder and repeat. Throws if it cannot hold
+//                                              such an image
+//   storing_sink     s.store() -> blob_store   the sink is a store: layers are packed straight into it
 //
 // Children come before parents, so a sink never holds a manifest whose blobs it lacks. A sink that is
 // destroyed before commit() leaves no trace.
@@ -23,8 +23,9 @@
 //     struct counting_sink {
 //         std::uint64_t bytes = 0;
 //         bool exists(descriptor const&) const { return false; }
-//         void put(descriptor const&, replayable_source_ref from) { null_sink drop; bytes += transfer(from,
-//         drop); } void tag(descriptor const&, image_name const&) {} void commit() {}
+//         void put(descriptor const&, replayable_source_ref from) { bytes += transfer(from, drop); }
+//         void tag(descriptor const&, image_name const&) {}
+//         void commit() {}
 //     };
 //
 // Models: layout_sink, oci_archive_sink, docker_archive_sink, filesystem_sink, memory_sink.

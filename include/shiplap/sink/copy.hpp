@@ -1,11 +1,12 @@
 #pragma once
-// copy: delivers an image from where it is to where it shall be. The one loop behind export, push, pull, convert
-// and archive:
+// copy: delivers an image from where it is to where it shall be. The one loop behind export, push, pull,
+// convert and archive:
 //
 //     copy(root, names, store, layout_sink{"app-layout"}, env);
 //
 //   1. Follow the descriptors from `root` (read_graph): all manifests are verified, nothing is missing.
-//   2. Put what the sink does not have: configurations and layers, then manifests, then indexes, the root last;
+//   2. Put what the sink does not have: configurations and layers, then manifests, then indexes, the root
+//   last;
 //      or what an arranging_sink asks for, in its order. Every byte is verified on its way.
 //   3. Tag the root with each name, and commit.
 //
@@ -42,8 +43,8 @@ struct counted_source {
 template <class R>
 counted_source(R, activity&) -> counted_source<R>;
 
-/// Puts one content, unless it is there already. Knows nothing of other contents, so that several can be under
-/// way at once.
+/// Puts one content, unless it is there already. Knows nothing of other contents, so that several can be
+/// under way at once.
 template <blob_reader_source From, image_sink To>
 void copy_content(descriptor const& what, From const& from, To& to, progress_ref progress) {
     activity told{progress, "copy", what.digest.text(), what.size};
@@ -78,9 +79,9 @@ bool is_store_of(From const& from, To& to) {
 
 } // namespace detail
 
-/// Delivers the image `root` with everything that belongs to it, under `names`; without any, the sink keeps it by
-/// its digest. `env.progress` hears of every content: activity "copy", the digest as subject, bytes moved; none
-/// are moved of what exists. When it throws, nothing has become visible in the sink.
+/// Delivers the image `root` with everything that belongs to it, under `names`; without any, the sink keeps
+/// it by its digest. `env.progress` hears of every content: activity "copy", the digest as subject, bytes
+/// moved; none are moved of what exists. When it throws, nothing has become visible in the sink.
 template <blob_reader_source From, image_sink To, class Env>
 void copy(descriptor const& root, std::span<image_name const> names, From const& from, To& to, Env& env) {
     auto const graph = read_graph(root, from);

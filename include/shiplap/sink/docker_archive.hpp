@@ -13,6 +13,7 @@
 
 #include <shiplap/error.hpp>
 #include <shiplap/image/json.hpp>
+#include <shiplap/image/json_node.hpp>
 #include <shiplap/image/manifest.hpp>
 #include <shiplap/image/reference.hpp>
 #include <shiplap/sink/archive.hpp>
@@ -30,8 +31,8 @@ class docker_archive_sink : public layout_archive {
   public:
     using layout_archive::layout_archive;
 
-    /// As layout_archive::arrange(); throws error{unsupported} unless there is exactly one image, with all its
-    /// layers.
+    /// As layout_archive::arrange(); throws error{unsupported} unless there is exactly one image, with all
+    /// its layers.
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
         auto const image = graph.manifests.find(graph.root.digest);
         manifest_.reset();

@@ -48,7 +48,7 @@ enum class device_policy {
 
 /// Bounds of one layer.
 struct extraction_limits {
-    tar_limits tar; ///< entries and headers
+    tar_limits tar{}; ///< entries and headers
     /// Plain bytes for each packed byte at most ...
     std::uint64_t expansion = 1000;
     /// ... beyond this many plain bytes. That much is harmless, and a small image may well hold one sparse
@@ -61,8 +61,8 @@ struct extraction_limits {
 struct extraction_options {
     ownership_policy ownership = ownership_policy::automatic;
     device_policy devices = device_policy::skip;
-    extraction_limits limits;
-    progress_ref progress; ///< hears warnings
+    extraction_limits limits{};
+    progress_ref progress{}; ///< hears warnings
 };
 
 namespace detail {

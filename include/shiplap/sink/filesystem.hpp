@@ -23,6 +23,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -30,8 +31,8 @@
 namespace shiplap {
 
 struct filesystem_options {
-    std::optional<shiplap::platform> platform; ///< which image of an index
-    extraction_options extraction;
+    std::optional<shiplap::platform> platform{}; ///< which image of an index
+    extraction_options extraction{};
 };
 
 namespace detail {
@@ -175,10 +176,16 @@ class filesystem_sink {
 
     void take_layer(descriptor const& what, replayable_source_ref from) {
         auto const subject = "layer " + std::to_string(done_) + " (" + what.digest.text() + ")";
-        detail::plain_layer plain{from, layer_encoding(what.media_type), diff_ids_[done_ - 1],
-                                  options_.extraction.limits, subject};
-        applier_->apply(plain, subject);
-        plain.finish();
+        try {
+            detail::plain_layer plain{from, layer_encoding(what.media_type), diff_ids_[done_ - 1],
+                                      options_.extraction.limits, subject};
+            applier_->apply(plain, subject);
+            plain.finish();
+        } catch (error& problem) {
+            if (std::string_view{problem.what()}.find(subject) == std::string_view::npos)
+                problem.within(subject);
+            throw;
+        }
     }
 
     filesystem_options options_;

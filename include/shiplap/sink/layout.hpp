@@ -1,10 +1,11 @@
 #pragma once
-// layout_sink: an image in an OCI layout directory (image-spec, image-layout.md), beside those that are there.
+// layout_sink: an image in an OCI layout directory (image-spec, image-layout.md), beside those that are
+// there.
 //
 //     copy(root, names, store, layout_sink{"app-layout"}, env);
 //
-// A storing_sink: layers are packed straight into the layout's store, and no byte is copied twice. What is there
-// already, with the right size and digest, is not written again; a damaged blob is replaced. Nothing is
+// A storing_sink: layers are packed straight into the layout's store, and no byte is copied twice. What is
+// there already, with the right size and digest, is not written again; a damaged blob is replaced. Nothing is
 // visible before commit(): see layout_store::publish().
 //
 // Readers: skopeo and podman (oci:DIR:REF), umoci, crane, containerd, and shiplap itself (layout_store).
@@ -33,8 +34,8 @@ class layout_sink {
         store_blob(store_, {what.digest, what.size}, from);
     }
 
-    /// An entry of index.json for this name, in place of one of the same name; without a name, one that can be
-    /// found by its digest.
+    /// An entry of index.json for this name, in place of one of the same name; without a name, one that can
+    /// be found by its digest.
     void tag(descriptor const& root, image_name const& name) { entries_.push_back(named_entry(root, name)); }
 
     void commit() { store_.publish(std::exchange(entries_, {})); }

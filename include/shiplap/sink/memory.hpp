@@ -22,7 +22,8 @@ class memory_sink {
     [[nodiscard]] memory_store& store() noexcept { return store_; }
     [[nodiscard]] memory_store const& store() const noexcept { return store_; }
 
-    /// Committed images, in the order in which they got their names. A name belongs to one image: the last one.
+    /// Committed images, in the order in which they got their names. A name belongs to one image: the last
+    /// one.
     [[nodiscard]] std::vector<named_image> const& images() const noexcept { return images_; }
 
     [[nodiscard]] bool exists(descriptor const& what) const {

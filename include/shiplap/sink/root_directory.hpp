@@ -129,10 +129,11 @@ class root_directory {
         return found || errno != EAGAIN ? std::move(found) : go_by_steps(path);
     }
 
-    /// As find_directory(), but makes what is missing, with mode 0700. `made(folder, fd, path)` hears of each
-    /// new directory: descriptors of what it lies in and of itself, and its path.
-    template <class Made>
-    unique_fd make_directories(std::string_view path, Made made) const {
+    /// As find_directory(), but makes what is missing, with mode 0700. Before each new directory
+    /// `before(folder, path)` hears where it will be made, then `made(folder, fd, path)` hears of itself:
+    /// descriptors and the path of the last one.
+    template <class Before, class Made>
+    unique_fd make_directories(std::string_view path, Before before, Made made) const {
         auto found = find_directory(path);
         auto known = path;
         while (!found && errno == ENOENT && !known.empty()) {
@@ -141,6 +142,7 @@ class root_directory {
             found = find_directory(known);
         }
         while (found && known.size() < path.size()) {
+            before(found.get(), known);
             auto const start = known.empty() ? 0 : known.size() + 1;
             known = path.substr(0, path.find('/', start));
             std::string const name{known.substr(start)};
@@ -149,8 +151,7 @@ class root_directory {
                 found = errno == EEXIST ? find_directory(known) : unique_fd{};
                 continue;
             }
-            unique_fd next{
-                ::openat(found.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+            unique_fd next{::openat(found.get(), name.c_str(), directory_handle)};
             if (next) made(found.get(), next.get(), known);
             found = std::move(next);
         }

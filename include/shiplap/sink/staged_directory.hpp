@@ -74,8 +74,13 @@ class staged_directory {
         if (::syncfs(inner_.get()) != 0) throw system_error{"sync", destination_, errno};
         auto const folder = detail::parent_of(destination_);
         std::filesystem::create_directories(folder);
+        // A directory that moves gets another "..": its owner needs write permission for that.
+        auto const mode = detail::stat_open(inner_.get(), label_).st_mode;
+        bool const locked = detail::needs_access(mode);
+        if (locked) set_mode(mode | S_IRWXU);
         if (::renameat(outer_.get(), inner_name, AT_FDCWD, destination_.c_str()) != 0)
             throw system_error{"write", destination_, errno};
+        if (locked) set_mode(mode);
         detail::sync_directory(folder);
         if (::unlinkat(folder_.get(), name_.c_str(), AT_REMOVEDIR) != 0) fail();
         name_.clear();
@@ -87,6 +92,10 @@ class staged_directory {
     staged_directory() = default;
 
     [[noreturn]] void fail() const { throw system_error{"create directory", label_, errno}; }
+
+    void set_mode(::mode_t mode) const {
+        if (::fchmod(inner_.get(), mode & 07777) != 0) throw system_error{"set mode of", destination_, errno};
+    }
 
     /// The path to rename to: without a link at its end, which a rename would not follow.
     static std::string checked(std::string path) {

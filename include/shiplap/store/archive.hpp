@@ -17,6 +17,7 @@
 #include <shiplap/digest/digest.hpp>
 #include <shiplap/error.hpp>
 #include <shiplap/image/json.hpp>
+#include <shiplap/store/file_window.hpp>
 #include <shiplap/tar/scanner.hpp>
 
 #include <algorithm>
@@ -33,22 +34,6 @@
 namespace shiplap {
 
 namespace detail {
-
-/// Fills `into` from `offset` on, less at the end of the file.
-inline std::size_t read_at(file_reader const& file, std::uint64_t offset, bytes_span into) {
-    std::size_t filled = 0;
-    while (filled < into.size()) {
-        auto const rest = into.subspan(filled);
-        auto const n = retry_interrupted([&] {
-            return ::pread(file.descriptor(), rest.data(), rest.size(),
-                           static_cast<::off_t>(offset + filled));
-        });
-        if (n < 0) throw system_error{"read", file.path(), errno};
-        if (n == 0) break;
-        filled += static_cast<std::size_t>(n);
-    }
-    return filled;
-}
 
 /// `name`, seen from `folder`, as the plain path "a/b"; none if it leads out of the archive.
 inline std::optional<std::string> path_inside(std::string_view folder, std::string_view name) {
@@ -77,35 +62,6 @@ inline std::string blob_member(digest const& which) {
 }
 
 } // namespace detail
-
-/// Part of a file, as a replayable_source. Windows share the open file and nothing else.
-class file_window {
-  public:
-    file_window(std::shared_ptr<file_reader const> file, std::uint64_t offset, std::uint64_t size)
-        : file_{std::move(file)}, offset_{offset}, size_{size} {}
-
-    /// Throws format_error if the file is shorter than it was.
-    std::size_t read(bytes_span into) {
-        auto const wanted = std::min<std::uint64_t>(into.size(), size_ - position_);
-        if (wanted == 0) return 0;
-        auto const n =
-            detail::read_at(*file_, offset_ + position_, into.first(static_cast<std::size_t>(wanted)));
-        if (n == 0)
-            throw format_error{"read", file_->path(),
-                               "truncated at offset " + std::to_string(offset_ + position_) +
-                                   " while it was read"};
-        position_ += n;
-        return n;
-    }
-    void rewind() noexcept { position_ = 0; }
-
-    [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
-    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-
-  private:
-    std::shared_ptr<file_reader const> file_;
-    std::uint64_t offset_, size_, position_ = 0;
-};
 
 /// See the top of this header.
 class archive_files {
@@ -164,7 +120,8 @@ class archive_files {
         if (!S_ISREG(facts.st_mode)) return unpacked(stream_reader{file->descriptor(), path_});
         std::array<std::byte, 16> head{};
         auto const n = detail::read_at(*file, 0, head);
-        if (sniff_encoding(bytes_view{head}.first(n)).empty()) return file;
+        auto const start = bytes_view{head}.first(n);
+        if (sniff_encoding(start).empty() && detail::foreign_format(start).empty()) return file;
         return unpacked(stream_reader{file->descriptor(), path_});
     }
 
@@ -175,7 +132,7 @@ class archive_files {
             transfer(source, plain);
             return std::make_shared<file_reader const>(plain.reader());
         } catch (error& failure) {
-            failure.within("unpack archive '" + printable(path_) + "'");
+            failure.within("archive '" + printable(path_) + "'");
             throw;
         }
     }

@@ -1,16 +1,17 @@
 #pragma once
 // store: where blobs are kept under their digest. What is not whole and verified is not there.
 //
-//   concept             expression               meaning
-//   blob_writer         w.write(in)              a byte_sink
-//                       w.commit(facts)          makes the blob visible under facts.digest; without it, it
-//                       never was
-//   blob_reader_source  s.contains(digest)       true if the blob can be read
-//                       s.reader(digest) -> r    a replayable_source; throws error{not_found}
-//   blob_store          s.open() -> w            a blob_reader_source that also takes new blobs
+//   concept              expression               meaning
+//   blob_writer          w.write(in)              a byte_sink
+//                        w.commit(facts)          makes the blob visible under facts.digest; without it, it
+//                                                 never was
+//   blob_reader_source   s.contains(digest)       true if the blob can be read
+//                        s.reader(digest) -> r    a replayable_source; throws error{not_found}
+//   blob_store           s.open() -> w            a blob_reader_source that also takes new blobs
 //
 // Readers hand out bytes as they are stored: who reads from a place that others may write verifies
-// (verified_source). A store may be used on several threads at once, each with writers and readers of its own.
+// (verified_source). A store may be used on several threads at once, each with writers and readers of its
+// own.
 //
 // Exemplar, compiled in tests/store/concept.cpp: see memory_store, which is one.
 //
@@ -18,6 +19,10 @@
 
 #include <shiplap/bytes/erased.hpp>
 #include <shiplap/digest/tap.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <utility>
 
 namespace shiplap {
 
@@ -44,8 +49,8 @@ concept blob_reader_source = blob_lookup<S> && replayable_source<blob_reader_of<
 template <class S>
 concept blob_store = blob_reader_source<S> && blob_writer<blob_writer_of<S>>;
 
-/// Copies `from` to its end into `store` and makes it visible as `what`. `from` must be verified: if it throws
-/// at its end, the store is as it was.
+/// Copies `from` to its end into `store` and makes it visible as `what`. `from` must be verified: if it
+/// throws at its end, the store is as it was.
 template <blob_store S, byte_source From>
 void store_blob(S& store, content_facts const& what, From& from) {
     auto writer = store.open();

@@ -1,20 +1,21 @@
 #pragma once
-// docker_archive_store: the images of an archive that `docker save`, podman, skopeo or docker_archive_sink made,
-// read in place.
+// docker_archive_store: the images of an archive that `docker save`, podman, skopeo or docker_archive_sink
+// made, read in place.
 //
 //     docker_archive_store archive{"app.tar"};
 //     copy(archive.resolve("app:1"), names, archive, sink, env);
 //
-// Newer archives hold an OCI image layout as well; where that is whole it is what is read, and digests are those
-// of the registry. Others have only manifest.json, a list of images as file names:
+// Newer archives hold an OCI image layout as well; where that is whole it is what is read, and digests are
+// those of the registry. Others have only manifest.json, a list of images as file names:
 //
 //     [{"Config":"<hex>.json","RepoTags":["app:1"],"Layers":["<path>.tar",...]}]
 //
-// For those an image manifest is made up, of Docker's media types: configuration and layers are as they lie in the
-// archive, which is read once for their digests, and every layer is checked against the diff_id that the
-// configuration has for it (image-spec, config.md). See archive.hpp for what is accepted as a tar file.
+// For those an image manifest is made up, of Docker's media types: configuration and layers are as they lie
+// in the archive, which is read once for their digests, and every layer is checked against the diff_id that
+// the configuration has for it (image-spec, config.md). See archive.hpp for what is accepted as a tar file.
 
 #include <shiplap/bytes/erased.hpp>
+#include <shiplap/bytes/pipeline.hpp>
 #include <shiplap/codec/decode.hpp>
 #include <shiplap/digest/digest.hpp>
 #include <shiplap/digest/tap.hpp>
@@ -32,6 +33,7 @@
 #include <shiplap/store/oci_archive.hpp>
 
 #include <array>
+#include <concepts>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -61,8 +63,8 @@ class docker_archive_store {
         std::variant<file_window, span_source> from_;
     };
 
-    /// Opens the file and reads its headers; if it has no layout, also all of its layers. Throws system_error,
-    /// format_error, digest_mismatch.
+    /// Opens the file and reads its headers; if it has no layout, also all of its layers. Throws
+    /// system_error, format_error, digest_mismatch.
     explicit docker_archive_store(std::string path) : files_{std::move(path)} {
         if (has_layout()) return;
         entries_.clear();
@@ -70,22 +72,25 @@ class docker_archive_store {
     }
 
     [[nodiscard]] bool contains(digest const& which) const {
-        return texts_.contains(which) || blobs_.contains(which) || files_.contains(detail::blob_member(which));
+        return texts_.contains(which) || blobs_.contains(which) ||
+               files_.contains(detail::blob_member(which));
     }
 
     /// Reads independently of all other readers; valid as long as the store is.
     [[nodiscard]] blob_reader reader(digest const& which) const {
-        if (auto const text = texts_.find(which); text != texts_.end()) return blob_reader{span_source{text->second}};
-        if (auto const file = blobs_.find(which); file != blobs_.end()) return blob_reader{files_.open(file->second)};
+        if (auto const text = texts_.find(which); text != texts_.end())
+            return blob_reader{span_source{text->second}};
+        if (auto const file = blobs_.find(which); file != blobs_.end())
+            return blob_reader{files_.open(file->second)};
         return blob_reader{files_.open(detail::blob_member(which))};
     }
 
     /// The images, one entry for each name.
     [[nodiscard]] std::vector<descriptor> const& entries() const noexcept { return entries_; }
 
-    /// The image called `name`, which may be short ("app" for docker.io/library/app:latest): see find_entry().
+    /// The image called `name`: see find_archived().
     [[nodiscard]] descriptor resolve(std::string_view name) const {
-        return find_entry(entries_, name, files_.path());
+        return find_archived(entries_, name, files_.path());
     }
 
     [[nodiscard]] std::string const& path() const noexcept { return files_.path(); }
@@ -115,34 +120,34 @@ class docker_archive_store {
                                "is no docker archive: it has no file 'manifest.json'"};
         auto const subject = files_.path() + ": manifest.json";
         auto const document = parse_json(files_.text("manifest.json"), subject);
-        for (auto const& image : json_node{document, subject}.items()) {
+        json_node const images{document, subject};
+        for (std::size_t i = 0; i < images.length(); ++i) {
             try {
-                read_image(image);
+                read_image(images.item(i));
             } catch (error& failure) {
-                failure.within("image " + std::to_string(entries_.size() + 1));
+                failure.within("image " + std::to_string(i + 1) + " of manifest.json");
                 throw;
             }
         }
     }
 
     void read_image(json_node const& image) {
-        auto const& config_name = image["Config"].text();
+        auto const config_name = image["Config"].text();
         auto const subject = files_.path() + ": " + config_name;
         auto const text = files_.text(config_name);
         auto const config = read_config(text, subject);
 
-        image_manifest manifest{
-            .media_type = std::string{docker_media_types::manifest},
-            .config = {.media_type = std::string{docker_media_types::config},
-                       .digest = digest::of<sha256>(as_bytes(text)),
-                       .size = text.size()}};
+        image_manifest manifest{.media_type = std::string{docker_media_types::manifest},
+                                .config = {.media_type = std::string{docker_media_types::config},
+                                           .digest = digest::of<sha256>(as_bytes(text)),
+                                           .size = text.size()}};
         check_name(config_name, manifest.config.digest);
         blobs_.insert_or_assign(manifest.config.digest, config_name);
 
-        auto const layers = image.find("Layers") ? image["Layers"].texts() : std::vector<std::string>{};
+        auto const layers = image["Layers"].texts();
         if (layers.size() != config.diff_ids.size())
-            image.refuse("has " + std::to_string(layers.size()) + " layers, its configuration '" + config_name +
-                         "' has " + std::to_string(config.diff_ids.size()) + " diff_ids");
+            image.refuse("has " + std::to_string(layers.size()) + " layers, its configuration '" +
+                         config_name + "' has " + std::to_string(config.diff_ids.size()) + " diff_ids");
         for (std::size_t i = 0; i < layers.size(); ++i)
             manifest.layers.push_back(read_layer(layers[i], config.diff_ids[i]));
 
@@ -156,22 +161,28 @@ class docker_archive_store {
     }
 
     void add_names(json_node const& image, descriptor const& root) {
-        auto const names = image.find("RepoTags") ? image["RepoTags"].texts() : std::vector<std::string>{};
+        auto const names = image["RepoTags"].texts();
         if (names.empty()) entries_.push_back(root);
-        for (auto const& name : names) {
+        for (auto const& name : names)
+            entries_.push_back(named_entry(root, read_name(image["RepoTags"], name)));
+    }
+
+    static image_name read_name(json_node const& place, std::string const& name) {
+        try {
             auto const what = reference::parse(name);
-            if (what.tag().empty() || what.digest())
-                image["RepoTags"].refuse("'" + name + "' must be a name with a tag and without a digest");
-            entries_.push_back(named_entry(root, name_of(what)));
+            if (!what.tag().empty() && !what.digest()) return name_of(what);
+        } catch (option_error const& wrong) {
+            place.refuse("'" + name + "': " + wrong.reason());
         }
+        place.refuse("'" + name + "' must be a name with a tag and without a digest");
     }
 
     descriptor const& read_layer(std::string const& name, digest const& diff_id) {
         auto const& facts = diff_id.algorithm() == sha512::name ? layer<sha512>(name) : layer<sha256>(name);
         if (facts.diff_id != diff_id)
             throw digest_mismatch{"verify layer", files_.path() + ": " + name,
-                                  "unpacked it has digest " + facts.diff_id.text() + ", the configuration says " +
-                                      diff_id.text()};
+                                  "unpacked it has digest " + facts.diff_id.text() +
+                                      ", the configuration says " + diff_id.text()};
         return facts.what;
     }
 
@@ -186,13 +197,16 @@ class docker_archive_store {
         auto const encoding = sniff_encoding(bytes_view{head}.first(read_fully(file, head)));
         file.rewind();
         hashed_source packed{std::move(file)};
-        auto source = decode_as(encoding, any_byte_source{byte_source_ref{packed}});
         tap<D> plain;
         null_sink nowhere;
-        pipeline pipe{plain, nowhere};
+        bool const is_plain = encoding.empty() && std::same_as<D, sha256>; // then one hash serves for both
         try {
-            transfer(source, pipe);
-            transfer(packed, nowhere); // what a decoder may have left
+            if (!is_plain) {
+                auto source = decode_as(encoding, any_byte_source{byte_source_ref{packed}});
+                pipeline pipe{plain, nowhere};
+                transfer(source, pipe);
+            }
+            transfer(packed, nowhere); // all, or what the decoder left
         } catch (error& failure) {
             failure.within("layer '" + printable(name) + "'");
             throw;
@@ -201,7 +215,7 @@ class docker_archive_store {
         layer_facts facts{{.media_type = std::string{docker_media_types::layer(encoding)},
                            .digest = blob.digest,
                            .size = blob.size},
-                          plain.facts().digest};
+                          is_plain ? blob.digest : plain.facts().digest};
         blobs_.insert_or_assign(blob.digest, name);
         return layers_.emplace(key, std::move(facts)).first->second;
     }

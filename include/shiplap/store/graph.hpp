@@ -6,12 +6,12 @@
 //     auto image = select_platform(graph, wanted);           // the manifest that a platform runs
 //
 // Whatever a copy, an archive or an extraction does starts from a graph, so all that comes from outside is
-// checked here, once: every manifest and index has the size and digest that its descriptor promises, is of the
-// media type that its descriptor names, and is parsed from the very bytes that were hashed (image-spec,
+// checked here, once: every manifest and index has the size and digest that its descriptor promises, is of
+// the media type that its descriptor names, and is parsed from the very bytes that were hashed (image-spec,
 // descriptor.md, "Verification"). Layers and configurations are only looked up: who moves them verifies them.
 //
-// Not followed: `subject`, a weak link (image-spec, manifest.md). Left out: a non-distributable layer that the
-// source does not have and that names URLs to fetch it from. Anything else that is missing is an error.
+// Not followed: `subject`, a weak link (image-spec, manifest.md). Left out: a non-distributable layer that
+// the source does not have and that names URLs to fetch it from. Anything else that is missing is an error.
 
 #include <shiplap/error.hpp>
 #include <shiplap/image/index.hpp>
@@ -61,8 +61,8 @@ inline constexpr unsigned max_index_depth = 8;
 /// Contents of one image at most.
 inline constexpr std::size_t max_image_contents = 10'000;
 
-/// The whole content of a blob of at most `limit` bytes, verified. Throws error{not_found}, format_error if the
-/// descriptor says that it is larger, digest_mismatch if it is not what the descriptor says.
+/// The whole content of a blob of at most `limit` bytes, verified. Throws error{not_found}, format_error if
+/// the descriptor says that it is larger, digest_mismatch if it is not what the descriptor says.
 template <blob_reader_source S>
 std::string read_blob(S const& from, descriptor const& what, std::uint64_t limit = max_document_size) {
     if (what.size > limit)
@@ -75,7 +75,8 @@ std::string read_blob(S const& from, descriptor const& what, std::uint64_t limit
     auto const filled = read_fully(source, space);
     std::byte beyond{};
     // Throws unless the content ends here, and if `space` was not filled.
-    while (source.read({&beyond, 1}) != 0) {}
+    while (source.read({&beyond, 1}) != 0) {
+    }
     text.resize(filled);
     return text;
 }
@@ -183,8 +184,8 @@ class graph_reader {
 
 } // namespace detail
 
-/// Finds all that belongs to `root`. Throws error{not_found} that names the platform and the digest of what is
-/// missing, digest_mismatch, or format_error.
+/// Finds all that belongs to `root`. Throws error{not_found} that names the platform and the digest of what
+/// is missing, digest_mismatch, or format_error.
 template <blob_reader_source S>
 image_graph read_graph(descriptor const& root, S const& from) {
     return detail::graph_reader<S>{from, root}.read();
@@ -223,16 +224,18 @@ inline void collect_images(image_graph const& graph, descriptor const& at, std::
 
 } // namespace detail
 
-/// The image for a platform: the first one that matches (image-spec, image-index.md). Without `wanted` there must
-/// be exactly one. A root that is a manifest is taken as it is. Throws error{not_found} that lists what there is.
+/// The image for a platform: the first one that matches (image-spec, image-index.md). Without `wanted` there
+/// must be exactly one. A root that is a manifest is taken as it is. Throws error{not_found} that lists what
+/// there is.
 inline selected_image select_platform(image_graph const& graph, std::optional<platform> const& wanted) {
     std::set<digest> visited;
     std::vector<descriptor> images;
     detail::collect_images(graph, graph.root, visited, images);
     std::string there;
     for (auto const& image : images) {
-        bool const fits = graph.manifests.contains(graph.root.digest) ||
-                          (wanted ? image.platform && detail::same_target(*image.platform, *wanted) : images.size() == 1);
+        bool const fits =
+            graph.manifests.contains(graph.root.digest) ||
+            (wanted ? image.platform && detail::same_target(*image.platform, *wanted) : images.size() == 1);
         if (fits) return {image, graph.manifests.at(image.digest)};
         there += (there.empty() ? "" : ", ") + (image.platform ? format(*image.platform) : "unknown");
     }

@@ -5,15 +5,16 @@
 //     index.json                 which images there are, and their names
 //     blobs/<algorithm>/<hex>    everything they consist of
 //
-// New blobs wait without a name on the file system of the layout and become files only in publish(), which then
-// replaces index.json in one step, under a lock on the directory. So a failed or killed export leaves a layout
-// as it was, and two exports into one layout at the same time both end up in it. A directory that does not
-// exist is made by publish() and not before.
+// New blobs wait without a name on the file system of the layout and become files only in publish(), which
+// then replaces index.json in one step, under a lock on the directory. So a failed or killed export leaves a
+// layout as it was, and two exports into one layout at the same time both end up in it. A directory that does
+// not exist is made by publish() and not before.
 
 #include <shiplap/bytes/file.hpp>
 #include <shiplap/error.hpp>
 #include <shiplap/image/descriptor.hpp>
 #include <shiplap/store/concept.hpp>
+#include <shiplap/store/created_paths.hpp>
 #include <shiplap/store/layout_index.hpp>
 #include <shiplap/store/scratch.hpp>
 
@@ -31,63 +32,16 @@
 #include <vector>
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 namespace shiplap {
-
-namespace detail {
-
-/// What stat(2) says; nothing if there is no such file.
-inline std::optional<struct ::stat> file_facts(std::string const& path) {
-    struct ::stat facts {};
-    if (::stat(path.c_str(), &facts) == 0) return facts;
-    if (errno == ENOENT) return {};
-    throw system_error{"open", path, errno};
-}
-
-/// Files and directories that an operation made, removed again unless it succeeds.
-class created_paths {
-  public:
-    created_paths() = default;
-    created_paths(created_paths const&) = delete;
-    created_paths& operator=(created_paths const&) = delete;
-    ~created_paths() {
-        // remove() refuses directories that meanwhile hold something else, which is what we want.
-        for (auto path = paths_.rbegin(); path != paths_.rend(); ++path) (void)std::remove(path->c_str());
-    }
-
-    void add(std::string path) { paths_.push_back(std::move(path)); }
-    void keep() noexcept { paths_.clear(); }
-    [[nodiscard]] std::vector<std::string> const& paths() const noexcept { return paths_; }
-
-  private:
-    std::vector<std::string> paths_;
-};
-
-/// Makes a directory and those above it, if they do not exist, with mode 0755 whatever the umask.
-inline void make_folders(std::string const& path, created_paths& created) {
-    auto const make = [&] { return ::mkdir(path.c_str(), 0755) == 0 ? 0 : errno; };
-    auto failure = make();
-    if (failure == ENOENT && parent_of(path) != path) {
-        make_folders(parent_of(path), created);
-        failure = make();
-    }
-    if (failure == EEXIST) return; // whatever it is, using it will tell
-    if (failure != 0) throw system_error{"create directory", path, failure};
-    created.add(path);
-    auto const made = file_facts(path); // may have inherited a set-group-ID bit, which stays
-    if (!made || ::chmod(path.c_str(), (made->st_mode & 07000u) | 0755u) != 0)
-        throw system_error{"set mode of", path, errno};
-}
-
-} // namespace detail
 
 class layout_store {
   public:
     using writer = scratch_store::writer;
 
-    /// The layout in directory `path`, which need not exist yet. Touches nothing. Throws system_error if `path`
-    /// is something else, format_error if it is a directory of other things or a layout of an unknown version.
+    /// The layout in directory `path`, which need not exist yet. Touches nothing. Throws system_error if
+    /// `path` is something else, format_error if it is a directory of other things or a layout of an unknown
+    /// version.
     explicit layout_store(std::string path) : path_{without_slashes(std::move(path))}, pending_{path_} {
         if (path_.empty()) throw option_error{"open layout", path_, "the path must not be empty"};
         (void)check_folder();
@@ -113,12 +67,14 @@ class layout_store {
         auto const path = blob_path(which);
         auto const facts = detail::file_facts(path);
         if (!facts || !S_ISREG(facts->st_mode)) // opening a fifo would wait for ever
-            throw error{error_code::not_found, "read blob", which.text(), "not in layout '" + printable(path_) + "'"};
+            throw error{error_code::not_found, "read blob", which.text(),
+                        "not in layout '" + printable(path_) + "'"};
         return file_reader{path};
     }
 
-    /// Whether the blob is here with the size and digest that it should have. Reads it once, unless it is staged:
-    /// those were verified when they were written. publish() fails if a blob that was reported here has vanished.
+    /// Whether the blob is here with the size and digest that it should have. Reads it once, unless it is
+    /// staged: those were verified when they were written. publish() fails if a blob that was reported here
+    /// has vanished.
     [[nodiscard]] bool holds(content_facts const& what) {
         if (auto const staged = pending_.find(what.digest)) return size_of(*staged) == what.size;
         auto const facts = detail::file_facts(blob_path(what.digest));
@@ -154,8 +110,8 @@ class layout_store {
     }
 
     /// Makes all staged blobs visible and durable, then enters `entries` in index.json: see
-    /// merge_layout_index(). A staged blob replaces a file of its name, which may have been damaged. If it throws,
-    /// index.json is as before and files that it made are gone again.
+    /// merge_layout_index(). A staged blob replaces a file of its name, which may have been damaged. If it
+    /// throws, index.json is as before and files that it made are gone again.
     void publish(std::span<descriptor const> entries) {
         std::optional<folder_lock> lock;
         detail::created_paths created; // goes before the lock does
@@ -168,8 +124,11 @@ class layout_store {
         auto const text = merge_layout_index(existing, entries, index);
 
         // First of all, for it makes the directory a layout in the eyes of others.
-        if (!exists) publish_text(path_ + "/oci-layout", layout_header, created);
-        std::set<std::string> touched{path_};
+        if (auto const header = path_ + "/oci-layout"; !exists) {
+            write_file(header, layout_header);
+            created.add(header);
+        }
+        std::set<std::string> touched; // directories that hold new names
         for (auto& [which, file] : pending_.take()) {
             auto const path = blob_path(which);
             auto const folder = detail::parent_of(path);
@@ -236,11 +195,11 @@ class layout_store {
 
     [[nodiscard]] folder_lock make_and_lock(detail::created_paths& created) const {
         for (unsigned attempt = 0;; ++attempt) {
-            detail::make_folders(path_, created);
             try {
+                detail::make_folders(path_, created);
                 return folder_lock{path_};
             } catch (system_error const& failure) {
-                // A failing export removes the directory that it made.
+                // Another export may have failed just now, and removed the directory that it had made.
                 if (failure.number() != ENOENT || attempt == 100) throw;
             }
         }
@@ -252,11 +211,6 @@ class layout_store {
             if (!contains(which))
                 throw error{error_code::not_found, "write layout", path_,
                             "blob " + which.text() + " was removed while the image was exported"};
-    }
-
-    static void publish_text(std::string const& path, std::string_view text, detail::created_paths& created) {
-        write_file(path, text);
-        created.add(path);
     }
 
     std::string path_;

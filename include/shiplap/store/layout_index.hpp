@@ -73,8 +73,8 @@ inline std::string list_names(std::span<descriptor const> entries) {
 
 /// The entry that fits; none if there is none; an error if several do and are different images.
 template <class Fits>
-descriptor const* the_one(std::span<descriptor const> entries, std::string_view name, std::string_view subject,
-                          Fits fits) {
+descriptor const* the_one(std::span<descriptor const> entries, std::string_view name,
+                          std::string_view subject, Fits fits) {
     descriptor const* found = nullptr;
     for (auto const& entry : entries) {
         if (!fits(entry)) continue;
@@ -90,8 +90,8 @@ descriptor const* the_one(std::span<descriptor const> entries, std::string_view 
 
 } // namespace detail
 
-/// The entry that `name` means: by its full name, else by its ref.name, else by its digest. An empty name means
-/// the only image. `subject` is the path of the layout. Throws error{not_found} that lists the names.
+/// The entry that `name` means: by its full name, else by its ref.name, else by its digest. An empty name
+/// means the only image. `subject` is the path of the layout. Throws error{not_found} that lists the names.
 inline descriptor find_entry(std::span<descriptor const> entries, std::string_view name,
                              std::string_view subject) {
     using detail::the_one;
@@ -113,9 +113,9 @@ inline descriptor find_entry(std::span<descriptor const> entries, std::string_vi
 
 /// The text of an index.json with `entries` added to `existing`, if there is one.
 ///
-/// An entry takes the place of the one with the same two names or, if it has none, of the nameless one with the
-/// same digest. All others stay, in their order, with all their members, known or not. Throws format_error if
-/// `existing` is broken.
+/// An entry takes the place of the one with the same two names or, if it has none, of the nameless one with
+/// the same digest. All others stay, in their order, with all their members, known or not. Throws
+/// format_error if `existing` is broken.
 inline std::string merge_layout_index(std::optional<std::string> const& existing,
                                       std::span<descriptor const> entries, std::string_view subject) {
     auto index = to_json(image_index{.media_type = std::string{oci_media_types::index}});

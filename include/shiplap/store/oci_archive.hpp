@@ -10,10 +10,13 @@
 #include <shiplap/digest/digest.hpp>
 #include <shiplap/error.hpp>
 #include <shiplap/image/descriptor.hpp>
+#include <shiplap/image/reference.hpp>
 #include <shiplap/store/archive.hpp>
 #include <shiplap/store/concept.hpp>
 #include <shiplap/store/layout_index.hpp>
 
+#include <algorithm>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,6 +33,21 @@ inline std::vector<descriptor> read_layout_entries(archive_files const& files) {
 }
 
 } // namespace detail
+
+/// As find_entry(), but `name` may also be what people write for a full name, "app" for
+/// docker.io/library/app:latest.
+inline descriptor find_archived(std::span<descriptor const> entries, std::string_view name,
+                                std::string_view path) {
+    std::string full;
+    try {
+        if (!name.empty()) full = name_of(reference::parse(name)).full;
+    } catch (option_error const&) { // then it is none, but a ref.name or a digest may look like anything
+    }
+    bool const found = !full.empty() && std::any_of(entries.begin(), entries.end(), [&](auto const& entry) {
+        return name_of_entry(entry).full == full;
+    });
+    return find_entry(entries, found ? std::string_view{full} : name, path);
+}
 
 /// A blob_reader_source.
 class oci_archive_store {
@@ -54,9 +72,9 @@ class oci_archive_store {
 
     /// The images that index.json lists.
     [[nodiscard]] std::vector<descriptor> const& entries() const noexcept { return entries_; }
-    /// The image called `name`: see find_entry().
+    /// The image called `name`: see find_archived().
     [[nodiscard]] descriptor resolve(std::string_view name) const {
-        return find_entry(entries_, name, files_.path());
+        return find_archived(entries_, name, files_.path());
     }
 
     [[nodiscard]] std::string const& path() const noexcept { return files_.path(); }

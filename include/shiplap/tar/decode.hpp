@@ -13,7 +13,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace shiplap::detail {
@@ -33,7 +32,8 @@ struct tar_place {
 
   private:
     [[nodiscard]] std::string at(std::string_view reason) const {
-        return "entry '" + printable(name) + "' at offset " + std::to_string(offset) + ": " + std::string{reason};
+        return "entry '" + printable(name) + "' at offset " + std::to_string(offset) + ": " +
+               std::string{reason};
     }
 };
 
@@ -42,7 +42,8 @@ struct tar_extensions {
     pax_records global, local;
     std::string long_name, long_link; ///< GNU's; empty if there is none
 
-    /// The value in force. An empty local value undoes a global one (POSIX.1-2017, pax, "pax Extended Header").
+    /// The value in force. An empty local value undoes a global one (POSIX.1-2017, pax, "pax Extended
+    /// Header").
     [[nodiscard]] std::optional<std::string_view> record(std::string_view key) const {
         for (auto const* records : {&local, &global})
             if (auto const found = records->find(key); found != records->end())
@@ -81,7 +82,8 @@ class entry_decoder {
     [[nodiscard]] std::uint64_t number(tar_field field, std::string_view what) const {
         auto const value = block_.number(field);
         if (!value || *value < 0)
-            place_.fail("the " + std::string{what} + " is no valid number: '" + printable(block_.raw(field)) + "'");
+            place_.fail("the " + std::string{what} + " is no valid number: '" + printable(block_.raw(field)) +
+                        "'");
         return static_cast<std::uint64_t>(*value);
     }
 
@@ -91,7 +93,8 @@ class entry_decoder {
         auto const record = extensions_.record(key);
         if (!record) return number(field, what);
         auto const value = parse_decimal(*record);
-        if (!value) place_.fail("the PAX " + std::string{what} + " is no valid number: '" + printable(*record) + "'");
+        if (!value)
+            place_.fail("the PAX " + std::string{what} + " is no valid number: '" + printable(*record) + "'");
         return *value;
     }
 
@@ -114,16 +117,18 @@ class entry_decoder {
         std::string whole{prefix};
         if (!prefix.empty()) whole += '/';
         whole += block_.text(tar_fields::name);
-        return overridden(std::move(whole), "path", extensions_.long_name);
+        return overridden(whole, "path", extensions_.long_name);
     }
 
     [[nodiscard]] std::string link_target() const {
-        auto target = overridden(std::string{block_.text(tar_fields::link_name)}, "linkpath", extensions_.long_link);
+        auto target =
+            overridden(std::string{block_.text(tar_fields::link_name)}, "linkpath", extensions_.long_link);
         if (target.empty()) place_.fail("is a link without a target");
         return target;
     }
 
-    [[nodiscard]] std::string overridden(std::string text, std::string_view key, std::string const& gnu) const {
+    [[nodiscard]] std::string overridden(std::string const& text, std::string_view key,
+                                         std::string const& gnu) const {
         auto const pax = extensions_.record(key);
         if (pax && !gnu.empty() && *pax != gnu)
             place_.fail("its GNU long name and its PAX " + std::string{key} + " contradict each other");
@@ -141,8 +146,15 @@ class entry_decoder {
             // V7 had no flag for directories, a slash marked them.
             if (flag == '\0' || dialect_ == tar_dialect::v7) return entry_type::directory;
             place_.fail("is a regular file but its name ends in '/'");
-        case '1': case '2': case '3': case '4': case '5': case '6': return entry_type{flag};
-        case 'S': place_.unsupported("is a sparse file of GNU tar, which is not supported");
+        case '1':
+        case '2':
+        case '3':
+        case '4':
+        case '5':
+        case '6':
+            return entry_type{flag};
+        case 'S':
+            place_.unsupported("is a sparse file of GNU tar, which is not supported");
         default:
             place_.unsupported("has the type '" + printable({&flag, 1}) + "', which is not supported");
         }
@@ -158,7 +170,8 @@ class entry_decoder {
 
     [[nodiscard]] std::uint32_t device_number(tar_field field, std::string_view what) const {
         auto const value = number(field, what);
-        if (value > std::numeric_limits<std::uint32_t>::max()) place_.fail("the " + std::string{what} + " is too large");
+        if (value > std::numeric_limits<std::uint32_t>::max())
+            place_.fail("the " + std::string{what} + " is too large");
         return static_cast<std::uint32_t>(value);
     }
 

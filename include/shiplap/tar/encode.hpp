@@ -1,11 +1,11 @@
 #pragma once
-// From a tar_entry to the blocks in front of its payload, to the letter as Go's archive/tar writes them when PAX
-// is asked for: layers get their digests from these bytes.
+// From a tar_entry to the blocks in front of its payload, to the letter as Go's archive/tar writes them when
+// PAX is asked for: layers get their digests from these bytes.
 //
-// Plain ustar where it can say everything; a name of more than 100 bytes is cut at a '/' into prefix and name,
-// if that works. Else an extended header with a record for each field that ustar cannot hold, and a ustar
-// header behind it with what is left: text without its bytes beyond ASCII, cut; 0 for numbers that do not fit.
-// Names are raw bytes: no encoding is assumed or announced.
+// Plain ustar where it can say everything; a name of more than 100 bytes is cut at a '/' into prefix and
+// name, if that works. Else an extended header with a record for each field that ustar cannot hold, and a
+// ustar header behind it with what is left: text without its bytes beyond ASCII, cut; 0 for numbers that do
+// not fit. Names are raw bytes: no encoding is assumed or announced.
 
 #include <shiplap/error.hpp>
 #include <shiplap/tar/header.hpp>
@@ -25,12 +25,14 @@ namespace shiplap {
 namespace detail {
 
 /// The longest body of an extended header that readers accept, in bytes.
-inline constexpr std::size_t max_pax_written = 1024 * 1024;
+inline constexpr std::size_t max_pax_written = 1 << 20;
 
 /// Seconds of the first instant of the year 1: what Go takes for "no time" and writes as 0.
 inline constexpr std::int64_t go_zero_time = -62'135'596'800;
 
-inline bool beyond_ascii(char c) noexcept { return (static_cast<unsigned char>(c) & 0x80u) != 0; }
+inline bool beyond_ascii(char c) noexcept {
+    return (static_cast<unsigned char>(c) & 0x80u) != 0;
+}
 
 inline std::string ascii_only(std::string_view text) {
     std::string kept;
@@ -65,13 +67,15 @@ inline std::string clean_path(std::string_view path) {
         auto const part = path.substr(0, path.find('/'));
         path.remove_prefix(std::min(part.size() + 1, path.size()));
         if (part.empty() || part == ".") continue;
-        if (part != "..") parts.push_back(part);
-        else if (!parts.empty() && parts.back() != "..") parts.pop_back();
-        else if (!rooted) parts.push_back(part);
+        bool const climbs = part == "..", can_climb = !parts.empty() && parts.back() != "..";
+        if (climbs && can_climb)
+            parts.pop_back();
+        else if (!climbs || !rooted)
+            parts.push_back(part);
     }
     std::string clean{rooted ? "/" : ""};
     for (auto const part : parts) clean += std::string{clean.empty() || clean == "/" ? "" : "/"}.append(part);
-    return clean;
+    return clean.empty() ? "." : clean;
 }
 
 /// Under what name the extended header of `name` is stored: <folder>/PaxHeaders.0/<last part>, where a
@@ -86,7 +90,9 @@ inline std::string extended_header_name(std::string_view name) {
 }
 
 inline void check_encodable(tar_entry const& entry) {
-    auto const refuse = [&](std::string reason) { throw format_error{"write tar", entry.name, std::move(reason)}; };
+    auto const refuse = [&](std::string reason) {
+        throw format_error{"write tar", entry.name, std::move(reason)};
+    };
     constexpr std::uint64_t max_number = std::numeric_limits<std::int64_t>::max();
     bool const link = entry.type == entry_type::hard_link || entry.type == entry_type::symbolic_link;
     bool const may_end_in_slash = link || entry.type == entry_type::directory;
@@ -97,11 +103,13 @@ inline void check_encodable(tar_entry const& entry) {
     if (link && entry.link_name.empty()) refuse("a link needs a target");
     if (entry.mode > 07777) refuse("the mode must be permission bits, 0..07777");
     if (entry.type != entry_type::regular && entry.size != 0) refuse("only a regular file may have a size");
-    if (std::max({entry.uid, entry.gid, entry.size}) > max_number) refuse("uid, gid and size must be below 2^63");
+    if (std::max({entry.uid, entry.gid, entry.size}) > max_number)
+        refuse("uid, gid and size must be below 2^63");
     if (entry.mtime.nanoseconds < 0 || entry.mtime.nanoseconds > 999'999'999)
         refuse("nanoseconds must be in 0..999999999");
     for (auto const& attribute : entry.xattrs)
-        if (attribute.name.empty() || attribute.name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos)
+        if (attribute.name.empty() ||
+            attribute.name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos)
             refuse("the extended attribute '" + printable(attribute.name) +
                    "' cannot be stored: a name is not empty and has neither '=' nor NUL");
 }
@@ -125,7 +133,8 @@ inline pax_records extended_records(tar_entry const& entry, timestamp mtime) {
         records.emplace("mtime", pax_time(mtime));
     for (auto const& [name, value] : entry.xattrs)
         if (!records.emplace(std::string{pax_xattr} + name, value).second)
-            throw format_error{"write tar", entry.name, "has the extended attribute '" + printable(name) + "' twice"};
+            throw format_error{"write tar", entry.name,
+                               "has the extended attribute '" + printable(name) + "' twice"};
     return records;
 }
 
@@ -152,8 +161,9 @@ inline void append_extended_header(std::string& out, tar_entry const& entry, pax
 
 } // namespace detail
 
-/// The header blocks of an entry: a multiple of 512 bytes. Throws format_error, naming the entry, if no header can
-/// say what the entry holds. Device numbers of more than 21 bits, which no Linux file has, are written in base-256.
+/// The header blocks of an entry: a multiple of 512 bytes. Throws format_error, naming the entry, if no
+/// header can say what the entry holds. Device numbers of more than 21 bits, which no Linux file has, are
+/// written in base-256.
 inline std::string encode_header(tar_entry const& entry) {
     using namespace detail;
     check_encodable(entry);
@@ -174,7 +184,8 @@ inline std::string encode_header(tar_entry const& entry) {
     block.put_octal(tar_fields::uid, entry.uid);
     block.put_octal(tar_fields::gid, entry.gid);
     block.put_octal(tar_fields::size, entry.size);
-    block.put_octal(tar_fields::mtime, static_cast<std::uint64_t>(mtime.seconds)); // a negative one does not fit: 0
+    block.put_octal(tar_fields::mtime,
+                    static_cast<std::uint64_t>(mtime.seconds)); // a negative one does not fit: 0
     block.put(tar_fields::type, {reinterpret_cast<char const*>(&entry.type), 1});
     block.put(tar_fields::user_name, ascii_only(entry.user_name));
     block.put(tar_fields::group_name, ascii_only(entry.group_name));

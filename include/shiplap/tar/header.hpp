@@ -33,9 +33,9 @@ struct tar_field {
 };
 
 namespace tar_fields {
-inline constexpr tar_field name{0, 100}, mode{100, 8}, uid{108, 8}, gid{116, 8}, size{124, 12}, mtime{136, 12},
-    checksum{148, 8}, type{156, 1}, link_name{157, 100}, magic{257, 6}, version{263, 2}, user_name{265, 32},
-    group_name{297, 32}, device_major{329, 8}, device_minor{337, 8}, prefix{345, 155};
+inline constexpr tar_field name{0, 100}, mode{100, 8}, uid{108, 8}, gid{116, 8}, size{124, 12},
+    mtime{136, 12}, checksum{148, 8}, type{156, 1}, link_name{157, 100}, magic{257, 6}, version{263, 2},
+    user_name{265, 32}, group_name{297, 32}, device_major{329, 8}, device_minor{337, 8}, prefix{345, 155};
 inline constexpr tar_field star_prefix{345, 131}, star_trailer{508, 4};
 } // namespace tar_fields
 
@@ -66,7 +66,8 @@ class tar_block {
     constexpr void put_octal(tar_field field, std::uint64_t number) noexcept {
         if (!fits_octal(field, number)) number = 0;
         at(field)[field.size - 1] = '\0';
-        for (auto i = field.size - 1; i-- > 0; number >>= 3) at(field)[i] = static_cast<char>('0' + (number & 7));
+        for (auto i = field.size - 1; i-- > 0; number >>= 3)
+            at(field)[i] = static_cast<char>('0' + (number & 7));
     }
 
     /// Octal where it fits, else GNU's base-256: for numbers that have no extended header.
@@ -124,10 +125,11 @@ class tar_block {
 
     [[nodiscard]] constexpr tar_dialect dialect() const noexcept {
         auto const magic = raw(tar_fields::magic);
-        if (magic == "ustar " && raw(tar_fields::version) == std::string_view{" \0", 2}) return tar_dialect::gnu;
+        if (magic == "ustar " && raw(tar_fields::version) == std::string_view{" \0", 2})
+            return tar_dialect::gnu;
         if (magic != std::string_view{"ustar\0", 6}) return tar_dialect::v7;
         return raw(tar_fields::star_trailer) == std::string_view{"tar\0", 4} ? tar_dialect::star
-                                                                            : tar_dialect::ustar;
+                                                                             : tar_dialect::ustar;
     }
 
     std::array<char, tar_block_size> bytes{};
@@ -141,13 +143,16 @@ class tar_block {
     [[nodiscard]] constexpr char* at(tar_field field) noexcept { return bytes.data() + field.offset; }
 
     [[nodiscard]] constexpr sums checksums() const noexcept {
-        auto const [first, length] = tar_fields::checksum;
-        sums sum{length * ' ', static_cast<std::int64_t>(length * ' ')};
-        for (std::size_t i = 0; i < bytes.size(); ++i) {
-            if (i >= first && i < first + length) continue;
-            sum.as_unsigned += static_cast<unsigned char>(bytes[i]);
-            sum.as_signed += static_cast<signed char>(bytes[i]);
-        }
+        constexpr auto field = tar_fields::checksum;
+        sums sum{field.size * ' ', static_cast<std::int64_t>(field.size * ' ')};
+        auto const add = [&](std::size_t begin, std::size_t end) {
+            for (auto i = begin; i < end; ++i) {
+                sum.as_unsigned += static_cast<unsigned char>(bytes[i]);
+                sum.as_signed += static_cast<signed char>(bytes[i]);
+            }
+        };
+        add(0, field.offset);
+        add(field.offset + field.size, bytes.size());
         return sum;
     }
 

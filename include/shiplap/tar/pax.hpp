@@ -67,7 +67,8 @@ inline std::optional<timestamp> parse_pax_time(std::string_view text) {
     auto const digits = point == std::string_view::npos ? std::string_view{} : text.substr(point + 1);
     if (digits.find_first_not_of("0123456789") != std::string_view::npos) return {};
     std::int32_t nanoseconds = 0;
-    for (std::size_t i = 0; i < 9; ++i) nanoseconds = nanoseconds * 10 + (i < digits.size() ? digits[i] - '0' : 0);
+    for (std::size_t i = 0; i < 9; ++i)
+        nanoseconds = nanoseconds * 10 + (i < digits.size() ? digits[i] - '0' : 0);
     timestamp time{static_cast<std::int64_t>(*seconds), nanoseconds};
     if (!negative) return time;
     if (nanoseconds == 0) return timestamp{-time.seconds, 0};
@@ -90,7 +91,8 @@ inline std::optional<pax_record> take_pax_record(std::string_view& body) {
     auto const equals = record.find('=');
     if (record.back() != '\n' || equals == std::string_view::npos || equals == 0) return {};
     pax_record const taken{record.substr(0, equals), record.substr(equals + 1, record.size() - equals - 2)};
-    bool const is_text = taken.key == "path" || taken.key == "linkpath" || taken.key == "uname" || taken.key == "gname";
+    bool const is_text =
+        taken.key == "path" || taken.key == "linkpath" || taken.key == "uname" || taken.key == "gname";
     if (taken.key.find('\0') != std::string_view::npos) return {};
     if (is_text && taken.value.find('\0') != std::string_view::npos) return {};
     body.remove_prefix(static_cast<std::size_t>(*length));

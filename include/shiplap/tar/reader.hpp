@@ -5,8 +5,9 @@
 //     while (auto const* entry = tar.next())
 //         for (std::size_t n; (n = tar.read(buffer)) != 0;) ...
 //
-// What archives it reads and refuses: see scanner.hpp. The source is read to its end, also behind the archive's
-// end marker, before next() says that there is no more: so a source that verifies a digest at its end has done so.
+// What archives it reads and refuses: see scanner.hpp. The source is read to its end, also behind the
+// archive's end marker, before next() says that there is no more: so a source that verifies a digest at its
+// end has done so.
 
 #include <shiplap/bytes/concept.hpp>
 #include <shiplap/tar/scanner.hpp>
@@ -31,8 +32,8 @@ class tar_reader {
     tar_reader& operator=(tar_reader const&) = delete;
     ~tar_reader() = default;
 
-    /// The next entry, valid until the next call; payload that was not read is skipped. Null at the end. Throws
-    /// format_error if the archive is malformed or truncated; a missing end marker is accepted, see
+    /// The next entry, valid until the next call; payload that was not read is skipped. Null at the end.
+    /// Throws format_error if the archive is malformed or truncated; a missing end marker is accepted, see
     /// saw_end_marker().
     tar_entry const* next() {
         piece_ = {};
@@ -52,8 +53,10 @@ class tar_reader {
     /// Payload of the current entry: fills up to into.size() bytes; 0 means that it is over.
     std::size_t read(bytes_span into) {
         while (piece_.empty() && unread_ != 0) {
-            if (scanner_.next(rest_) == tar_scanner::event::payload) piece_ = scanner_.payload();
-            else if (!refill()) scanner_.finish(); // throws: the payload is cut off
+            if (scanner_.next(rest_) == tar_scanner::event::payload)
+                piece_ = scanner_.payload();
+            else if (!refill())
+                scanner_.finish(); // throws: the payload is cut off
         }
         auto const n = std::min(into.size(), piece_.size());
         std::copy_n(piece_.begin(), n, into.begin());
@@ -68,7 +71,7 @@ class tar_reader {
     [[nodiscard]] bool trailing_data() const noexcept { return scanner_.trailing_data(); }
 
   private:
-    static constexpr std::size_t buffer_size = 64 * 1024;
+    static constexpr std::size_t buffer_size = 1 << 16;
 
     bool refill() {
         auto const n = source_->read(buffer_);

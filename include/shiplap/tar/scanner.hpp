@@ -11,12 +11,12 @@
 //     scanner.finish(); // there is no more input
 //
 // Reads ustar, PAX, GNU long names and base-256 numbers, star and V7. Where programs differ in what they make
-// of an archive, it refuses: no right checksum, a number that reads in two ways, a record whose length lies, an
-// extended header without an entry. One size rule: a PAX size replaces that of the header, and what is not a
-// regular file has no payload, whatever its size says. Memory is bounded by tar_limits.
+// of an archive, it refuses: no right checksum, a number that reads in two ways, a record whose length lies,
+// an extended header without an entry. One size rule: a PAX size replaces that of the header, and what is not
+// a regular file has no payload, whatever its size says. Memory is bounded by tar_limits.
 //
-// Every error is a format_error, or an error of code `unsupported` for sparse files and types beyond POSIX; it
-// names the archive, the offset of the header and the entry.
+// Every error is a format_error, or an error of code `unsupported` for sparse files and types beyond POSIX;
+// it names the archive, the offset of the header and the entry.
 
 #include <shiplap/bytes/concept.hpp>
 #include <shiplap/error.hpp>
@@ -33,9 +33,9 @@ namespace shiplap {
 
 /// What an archive may use up.
 struct tar_limits {
-    std::uint64_t max_pax = 1024 * 1024;          ///< bytes of an extended header, and of all global records
-    std::uint64_t max_long_name = 64 * 1024;      ///< bytes of a GNU long name or long link target
-    std::uint64_t max_entries = 16 * 1024 * 1024; ///< entries in the archive
+    std::uint64_t max_pax = 1 << 20;       ///< bytes of an extended header, and of all global records
+    std::uint64_t max_long_name = 1 << 16; ///< bytes of a GNU long name or long link target
+    std::uint64_t max_entries = 1 << 24;   ///< entries in the archive
 };
 
 class tar_scanner {
@@ -98,8 +98,10 @@ class tar_scanner {
     /// error here: see at_end_marker().
     void finish() const {
         if (state_ == state::trailer || (state_ == state::header && filled_ == 0 && !extended_)) return;
-        bool const in_content = !extended_ && (state_ == state::payload || state_ == state::padding);
-        auto const where = in_content ? "the content of entry '" + printable(entry_.name) + "'" : "the header";
+        bool const extension = type_ == 'x' || type_ == 'g' || type_ == 'L' || type_ == 'K';
+        bool const in_content = !extension && (state_ == state::payload || state_ == state::padding);
+        auto const where =
+            in_content ? "the content of entry '" + printable(entry_.name) + "'" : "the header";
         throw format_error{"read tar", subject_,
                            "truncated: ends at offset " + std::to_string(offset_) + ", inside " + where +
                                " that starts at offset " + std::to_string(entry_offset_)};
@@ -146,12 +148,17 @@ class tar_scanner {
         case 'x':
         case 'g':
             if (pax_seen_) place().fail("an extended header is followed by another one, not by its entry");
-            if (type_ == 'g' && extended_) place().fail("a global header stands between an entry and its name");
+            if (type_ == 'g' && extended_)
+                place().fail("a global header stands between an entry and its name");
             begin_extension(limits_.max_pax);
             return {};
         case 'L':
-        case 'K': begin_extension(limits_.max_long_name); return {};
-        default: read_entry(); return event::entry;
+        case 'K':
+            begin_extension(limits_.max_long_name);
+            return {};
+        default:
+            read_entry();
+            return event::entry;
         }
     }
 
@@ -163,7 +170,8 @@ class tar_scanner {
     }
 
     void begin_extension(std::uint64_t limit) {
-        auto const size = detail::entry_decoder{block_, extensions_, place()}.number(detail::tar_fields::size, "size");
+        auto const size =
+            detail::entry_decoder{block_, extensions_, place()}.number(detail::tar_fields::size, "size");
         if (size > limit)
             place().fail("an extended header of " + std::to_string(size) + " bytes; the limit is " +
                          std::to_string(limit));
@@ -189,7 +197,8 @@ class tar_scanner {
         while (!rest.empty()) {
             auto const position = extension_.size() - rest.size();
             auto const record = detail::take_pax_record(rest);
-            if (!record) place().fail("malformed PAX record at byte " + std::to_string(position) + " of the header");
+            if (!record)
+                place().fail("malformed PAX record at byte " + std::to_string(position) + " of the header");
             if (record->key.starts_with(detail::pax_sparse))
                 place().unsupported("is a sparse file of GNU tar, which is not supported");
             into.insert_or_assign(std::string{record->key}, std::string{record->value});

@@ -5,6 +5,7 @@
 #include <shiplap/tar/entry.hpp>
 
 #include <concepts>
+#include <optional>
 #include <type_traits>
 
 namespace shiplap {
@@ -20,6 +21,12 @@ concept tells_if_it_keeps = timestamp_policy<P> && requires(P const& policy) {
     { policy.keeps() } -> std::same_as<bool>;
 };
 
+/// A policy that lets no time pass that is later than a limit. Layers packed under it are annotated with the limit.
+template <class P>
+concept limits_times = timestamp_policy<P> && requires(P const& policy) {
+    { policy.latest() } -> std::same_as<std::optional<timestamp>>;
+};
+
 /// Entries keep the time that their source has.
 struct keep_timestamps {
     timestamp operator()(timestamp time) const noexcept { return time; }
@@ -31,6 +38,7 @@ struct keep_timestamps {
 struct clamp_timestamps {
     timestamp epoch;
     timestamp operator()(timestamp time) const noexcept { return time > epoch ? epoch : time; }
+    [[nodiscard]] std::optional<timestamp> latest() const noexcept { return epoch; }
 };
 
 /// A reference to any timestamp_policy. Default: keeps times.
@@ -46,16 +54,20 @@ class timestamps_ref {
         : object_{&policy},
           call_{[](void const* object, timestamp time) { return (*static_cast<P const*>(object))(time); }} {
         if constexpr (tells_if_it_keeps<P>) keeps_ = policy.keeps();
+        if constexpr (limits_times<P>) latest_ = policy.latest();
     }
 
     timestamp operator()(timestamp time) const { return call_(object_, time); }
     /// True if it is known that every time stays as it is.
     [[nodiscard]] bool keeps() const noexcept { return keeps_; }
+    /// The limit of a policy that has one.
+    [[nodiscard]] std::optional<timestamp> latest() const noexcept { return latest_; }
 
   private:
     void const* object_;
     timestamp (*call_)(void const*, timestamp);
     bool keeps_ = false;
+    std::optional<timestamp> latest_;
 };
 
 } // namespace shiplap

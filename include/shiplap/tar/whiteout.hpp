@@ -6,8 +6,8 @@
 //   dir/.wh..wh..opq    an empty file: all that lower layers have in dir is hidden
 //   dir/.wh..wh.*       any other such name is bookkeeping of AUFS and to be ignored, with what is below it
 //
-// Neither ever removes what its own layer brings, wherever in the archive it stands. A file that really has such
-// a name cannot be stored in a layer.
+// Neither ever removes what its own layer brings, wherever in the archive it stands. A file that really has
+// such a name cannot be stored in a layer.
 
 #include <shiplap/error.hpp>
 #include <shiplap/tar/entry.hpp>
@@ -23,7 +23,9 @@ inline constexpr std::string_view whiteout_prefix = ".wh.";
 inline constexpr std::string_view opaque_marker = ".wh..wh..opq";
 
 /// Is this last part of a path one that layers give a meaning to?
-constexpr bool is_reserved_name(std::string_view base) noexcept { return base.starts_with(whiteout_prefix); }
+constexpr bool is_reserved_name(std::string_view base) noexcept {
+    return base.starts_with(whiteout_prefix);
+}
 
 /// The name of the whiteout for `path`, which has no slash at its end.
 inline std::string whiteout_name(std::string_view path) {
@@ -55,7 +57,9 @@ struct whiteout {
 /// (".wh." alone, ".wh..", ".wh..."), that is a directory, or that has entries below it.
 inline whiteout classify_whiteout(std::string_view path) {
     static constexpr std::string_view aufs_prefix = ".wh..wh.";
-    auto const invalid = [path](std::string reason) { return format_error{"read layer", std::string{path}, std::move(reason)}; };
+    auto const invalid = [path](std::string reason) {
+        return format_error{"read layer", std::string{path}, std::move(reason)};
+    };
     for (std::size_t begin = 0; begin < path.size();) {
         auto const end = std::min(path.find('/', begin), path.size());
         auto const part = path.substr(begin, end - begin);

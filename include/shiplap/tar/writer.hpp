@@ -23,7 +23,8 @@ class tar_writer {
     /// Writes into `out`, which outlives the writer.
     explicit tar_writer(Out& out) noexcept : out_{&out} {}
 
-    /// Starts an entry. Throws format_error if it cannot be encoded or if payload of the one before is missing.
+    /// Starts an entry. Throws format_error if it cannot be encoded or if payload of the one before is
+    /// missing.
     void entry(tar_entry const& next) {
         complete();
         auto blocks = std::string(padding_, '\0') + encode_header(next);
@@ -37,7 +38,8 @@ class tar_writer {
     void write(bytes_view payload) {
         if (payload.size() > remaining_)
             throw format_error{"write tar", name_,
-                               "has " + std::to_string(payload.size() - remaining_) + " bytes more than its size"};
+                               "has " + std::to_string(payload.size() - remaining_) +
+                                   " bytes more than its size"};
         if (payload.empty()) return;
         out_->write(payload);
         remaining_ -= payload.size();

@@ -1,0 +1,112 @@
+#pragma once
+// The JSON of an eStargz table of contents, to the letter as Go's json.MarshalIndent writes the reference's
+// structs: one TAB a level, zero values left out, <, > and & escaped.
+
+#include <shiplap/digest/digest.hpp>
+#include <shiplap/tar/entry.hpp>
+
+#include <cryptopp/base64.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <ctime>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace shiplap::detail {
+
+/// `text` as a string of JSON with the escapes of Go's encoding/json. Throws nlohmann::json::type_error
+/// unless it is UTF-8.
+inline std::string go_json_string(std::string_view text) {
+    static constexpr std::array<std::pair<std::string_view, std::string_view>, 5> further{
+        {{"<", "\\u003c"}, {">", "\\u003e"}, {"&", "\\u0026"}, {"\u2028", "\\u2028"}, {"\u2029", "\\u2029"}}};
+    auto out = nlohmann::json(text).dump();
+    for (auto const& [plain, escaped] : further)
+        for (auto at = out.find(plain); at != std::string::npos; at = out.find(plain, at + escaped.size()))
+            out.replace(at, plain.size(), escaped);
+    return out;
+}
+
+inline std::string base64_of(std::string_view raw) {
+    CryptoPP::Base64Encoder encoder{nullptr, false};
+    encoder.Put(reinterpret_cast<CryptoPP::byte const*>(raw.data()), raw.size());
+    encoder.MessageEnd();
+    std::string out(static_cast<std::size_t>(encoder.MaxRetrievable()), '\0');
+    encoder.Get(reinterpret_cast<CryptoPP::byte*>(out.data()), out.size());
+    return out;
+}
+
+/// RFC 3339 in UTC, rounded to seconds. Empty for any time within second 0 of 1970, as in the reference, and
+/// for years that have no name.
+inline std::string toc_time(timestamp time) {
+    if (time.seconds == 0) return {};
+    std::time_t const seconds = time.seconds + (time.nanoseconds >= 500'000'000 ? 1 : 0);
+    std::tm utc{};
+    if (::gmtime_r(&seconds, &utc) == nullptr || utc.tm_year < -1900) return {};
+    auto const padded = [](long value, std::size_t width) {
+        auto const text = std::to_string(value);
+        return std::string(width - std::min(width, text.size()), '0') + text;
+    };
+    return padded(utc.tm_year + 1900L, 4) + '-' + padded(utc.tm_mon + 1L, 2) + '-' + padded(utc.tm_mday, 2) +
+           'T' + padded(utc.tm_hour, 2) + ':' + padded(utc.tm_min, 2) + ':' + padded(utc.tm_sec, 2) + 'Z';
+}
+
+inline std::string_view toc_type(entry_type type) noexcept {
+    switch (type) {
+    case entry_type::regular:
+        return "reg";
+    case entry_type::hard_link:
+        return "hardlink";
+    case entry_type::symbolic_link:
+        return "symlink";
+    case entry_type::character_device:
+        return "char";
+    case entry_type::block_device:
+        return "block";
+    case entry_type::directory:
+        return "dir";
+    case entry_type::fifo:
+        return "fifo";
+    }
+    return {};
+}
+
+/// One object of "entries". Texts and numbers that are empty or zero are left out.
+class toc_object {
+  public:
+    void text(std::string_view key, std::string_view value) {
+        if (!value.empty()) member(key, go_json_string(value));
+    }
+    void number(std::string_view key, std::uint64_t value) {
+        if (value != 0) member(key, std::to_string(value));
+    }
+    void digest_of(std::string_view key, std::array<char, sha256::size> const& raw) {
+        member(key, '"' + digest::from_raw<sha256>({raw.data(), raw.size()}).text() + '"');
+    }
+    void xattrs(std::vector<extended_attribute> const& attributes) {
+        if (attributes.empty()) return;
+        std::string object{"{"};
+        for (auto const& [name, value] : attributes) {
+            object += object.size() == 1 ? "\n\t\t\t\t" : ",\n\t\t\t\t";
+            object += go_json_string(name) + ": \"" + base64_of(value) + '"';
+        }
+        member("xattrs", object + "\n\t\t\t}");
+    }
+
+    /// The whole object.
+    [[nodiscard]] std::string finish() && { return std::move(text_) + "\n\t\t}"; }
+
+  private:
+    void member(std::string_view key, std::string_view value) {
+        text_ += text_.back() == '{' ? "\n\t\t\t\"" : ",\n\t\t\t\"";
+        text_.append(key).append("\": ").append(value);
+    }
+
+    std::string text_{"\n\t\t{"};
+};
+
+} // namespace shiplap::detail

@@ -1,0 +1,70 @@
+#include <shiplap/codec/gzip_decoder.hpp>
+#include <shiplap/codec/gzip_member.hpp>
+#include <shiplap/digest/digest.hpp>
+
+#include "codec/support.hpp"
+
+using namespace codec_tests;
+using namespace std::string_literals;
+
+TEST_CASE("a header has no name, no time, an unknown system, and tells the effort as Go does") {
+    CHECK(detail::gzip_header(6) == "\x1f\x8b\x08\0\0\0\0\0\0\xff"s);
+    CHECK(detail::gzip_header(9) == "\x1f\x8b\x08\0\0\0\0\0\x02\xff"s);
+    CHECK(detail::gzip_header(1) == "\x1f\x8b\x08\0\0\0\0\0\x04\xff"s);
+    CHECK(detail::gzip_header(0) == detail::gzip_header(6));
+    CHECK(detail::gzip_trailer(0x12345678, 0x1'0000'0002) == "\x78\x56\x34\x12\x02\0\0\0"s);
+}
+
+TEST_CASE("a block packs its members one behind the other") {
+    auto const content = prose(100'000);
+    detail::gzip_block<zlib_deflate> block{6};
+    for (int round = 0; round < 2; ++round) {
+        block.plain = content;
+        block.members.resize(3);
+        block.members[0].plain_size = 60'000;
+        block.members[1].plain_size = 30'000;
+        block.members[1].hashed_size = 29'000;
+        block.members[2].plain_size = 10'000;
+        block.run();
+        std::string_view packed{block.packed};
+        std::string_view plain{content};
+        for (auto const& member : block.members) {
+            CHECK(unpack(gzip_decoder{}, packed.substr(0, member.packed_size)) ==
+                  plain.substr(0, member.plain_size));
+            packed.remove_prefix(member.packed_size);
+            plain.remove_prefix(member.plain_size);
+        }
+        CHECK(packed.empty());
+        CHECK(plain.empty());
+        CHECK(block.members[0].digest.empty());
+        CHECK(digest::from_raw<sha256>(block.members[1].digest) ==
+              digest::of<sha256>(as_bytes(content).subspan(60'000, 29'000)));
+        CHECK(block.weight() == 200'000);
+        block.reuse();
+        CHECK(block.plain.empty());
+        CHECK(block.packed.empty());
+    }
+}
+
+TEST_CASE("a block that was large gives its memory back") {
+    detail::gzip_block<zlib_deflate> block{1};
+    block.plain = noise(8 * mebibyte);
+    block.members.resize(1);
+    block.members[0].plain_size = block.plain.size();
+    block.run();
+    block.reuse();
+    CHECK(block.plain.capacity() < 3 * mebibyte);
+    CHECK(block.packed.capacity() < 3 * mebibyte);
+}
+
+TEST_CASE("a member sink writes one member of any length") {
+    auto const content = prose(3 * mebibyte);
+    string_sink out;
+    detail::gzip_member_sink member{out, 9};
+    member.write(as_bytes(content));
+    member.write(as_bytes("end"));
+    member.finish();
+    CHECK(member.size() == content.size() + 3);
+    CHECK(out.text.starts_with(detail::gzip_header(9)));
+    CHECK(unpack(gzip_decoder{}, out.text) == content + "end");
+}

@@ -1,0 +1,149 @@
+#include <shiplap/codec/zstd.hpp>
+
+#include "codec/support.hpp"
+
+using namespace codec_tests;
+using namespace std::string_literals;
+
+namespace {
+
+static_assert(leveled_codec<zstd>);
+
+std::string reason_for_refusal(std::string_view packed) {
+    try {
+        unpack(zstd_decoder{}, packed);
+        return "accepted";
+    } catch (format_error const& e) {
+        return e.reason();
+    }
+}
+
+std::string skippable_frame(std::string_view content) {
+    auto const size = static_cast<char>(content.size());
+    return "\x5a\x2a\x4d\x18"s + size + "\0\0\0"s + std::string{content};
+}
+
+} // namespace
+
+TEST_CASE("zstd: what is packed unpacks, at every level") {
+    auto const level = GENERATE(0, 1, 3, 9, 19, 22);
+    for (auto const& content :
+         {std::string{}, std::string{"x"}, prose(2 * mebibyte + 12'345), noise(mebibyte)}) {
+        auto const packed = pack(zstd{.level = level}, content, 2);
+        CHECK(unpack(zstd::decoder(), packed) == content);
+        CHECK(accepted_by("zstd -q -t", packed));
+    }
+}
+
+TEST_CASE("zstd: bytes depend on content and level alone") {
+    auto const job = static_cast<std::size_t>(detail::zstd_job_size(3));
+    // Whole jobs are the hard case: the last one may be packed before its end is known.
+    auto const size =
+        GENERATE_COPY(std::size_t{0}, std::size_t{1}, job - 1, job, job + 1, 3 * job, 3 * job + 1, 5 * job);
+    auto const content = prose(size);
+    auto const expected = pack(zstd{}, content);
+    CHECK(unpack(zstd::decoder(), expected) == content);
+    for (unsigned const workers : {0u, 1u, 2u, 8u})
+        for (std::size_t const largest : {std::size_t{5000}, 300 * std::size_t{1000}, 50 * mebibyte})
+            CHECK(pack(zstd{}, content, workers, largest) == expected);
+    CHECK(pack(zstd{.level = 3}, content) == expected);
+}
+
+TEST_CASE("zstd: bytes do not depend on how fast they are taken") {
+    struct slow_sink {
+        std::string text;
+        void write(bytes_view in) {
+            text.append(as_text(in));
+            std::this_thread::sleep_for(std::chrono::milliseconds{2});
+        }
+    } slow;
+    auto const content = noise(4 * static_cast<std::size_t>(detail::zstd_job_size(1)));
+    thread_pool pool{2};
+    auto encoder = zstd{.level = 1}.encoder(pool);
+    write_in_pieces(encoder, content, 50 * mebibyte, slow);
+    encoder.finish(slow);
+    CHECK(slow.text == pack(zstd{.level = 1}, content, 8, 10'000));
+}
+
+TEST_CASE("zstd: one frame with a checksum and a window of at most 8 MiB") {
+    auto const level = GENERATE(0, 19, 20, 22);
+    auto const packed = pack(zstd{.level = level}, prose(12 * mebibyte), 1);
+    REQUIRE(packed.size() > 6);
+    CHECK(packed.starts_with("\x28\xb5\x2f\xfd"));
+    auto const descriptor = static_cast<unsigned>(packed[4]);
+    CHECK((descriptor & 0x04) != 0); // checksum
+    CHECK((descriptor & 0x20) == 0); // a window, no single segment
+    CHECK((static_cast<unsigned char>(packed[5]) >> 3) + 10 <= 23);
+    auto damaged = packed;
+    ++damaged.back();
+    CHECK(reason_for_refusal(damaged).find("checksum") != std::string::npos);
+}
+
+TEST_CASE("zstd: a level out of range is refused when the encoder is made") {
+    auto const level = GENERATE(-1, 23);
+    CHECK_THROWS_AS(zstd{.level = level}.encoder({}), option_error);
+}
+
+TEST_CASE("zstd: an encoder can be moved and given up in the middle") {
+    auto const content = prose(4 * mebibyte);
+    string_sink out;
+    auto first = zstd{}.encoder({});
+    first.write(as_bytes(content).first(3'000'000), out);
+    auto second = std::move(first);
+    second.write(as_bytes(content).subspan(3'000'000), out);
+    second.finish(out);
+    CHECK(out.text == pack(zstd{}, content));
+    auto unfinished = zstd{}.encoder({});
+    unfinished.write(as_bytes(content), out);
+}
+
+TEST_CASE("zstd decoder: frames follow each other, skippable ones anywhere, in any cut") {
+    auto const content = prose(300'000);
+    auto const packed = skippable_frame("note") + pack(zstd{}, content) + skippable_frame("") +
+                        pack(zstd{}, "") + pack(zstd{}, "tail") + skippable_frame("end");
+    for (std::size_t const piece : {1, 7, 4096, 1'000'000})
+        for (std::size_t const given : {1, 13, 70'000})
+            CHECK(unpack(zstd_decoder{}, packed, piece, given) == content + "tail");
+}
+
+TEST_CASE("zstd decoder: the end is strict") {
+    auto const packed = pack(zstd{}, "one") + pack(zstd{}, "two");
+    auto const at = std::to_string(packed.size());
+    CHECK(reason_for_refusal(packed + "\0"s) == "bytes that are no frame are left at offset " + at);
+    CHECK(reason_for_refusal(packed + std::string(512, '\0')) == "there is no frame at offset " + at);
+    CHECK(reason_for_refusal(packed + "\x28\xb5\x2f\xfd").starts_with("truncated"));
+    CHECK(reason_for_refusal("").starts_with("it is empty"));
+    CHECK(reason_for_refusal("plain text") == "there is no frame at offset 0");
+    CHECK(reason_for_refusal("\x28\xb5") == "bytes that are no frame are left at offset 0");
+}
+
+TEST_CASE("zstd decoder: windows beyond 128 MiB and dictionaries are refused") {
+    // A frame header: descriptor, window of 2^31 bytes; then: dictionary 1, window of 1 KiB.
+    CHECK(reason_for_refusal("\x28\xb5\x2f\xfd\x04\xa8" + std::string(100, '\0')).find("memory") !=
+          std::string::npos);
+    CHECK(reason_for_refusal("\x28\xb5\x2f\xfd\x05\x01\x01" + std::string(100, '\0')).find("Dictionary") !=
+          std::string::npos);
+}
+
+TEST_CASE("zstd decoder: truncation is seen at every point") {
+    auto const packed = pack(zstd{}, prose(5000)) + pack(zstd{}, "second");
+    auto const boundary = pack(zstd{}, prose(5000)).size();
+    for (std::size_t n = 1; n < packed.size(); ++n) {
+        if (n == boundary) continue;
+        INFO(n);
+        REQUIRE(reason_for_refusal(std::string_view{packed}.substr(0, n)) != "accepted");
+    }
+}
+
+TEST_CASE("zstd decoder: a flipped bit is an error or changes nothing") {
+    auto const content = prose(3000);
+    auto const packed = pack(zstd{}, content);
+    for (std::size_t bit = 0; bit < packed.size() * 8; ++bit) {
+        auto damaged = packed;
+        damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << bit % 8));
+        // Without the bit that announces it, the checksum would be garbage behind the frame.
+        auto const plain = unpack_damaged(zstd_decoder{}, damaged);
+        INFO(bit);
+        REQUIRE((!plain || *plain == content));
+    }
+}

@@ -1,0 +1,59 @@
+#include <shiplap/image/media_types.hpp>
+
+#include "support/catch.hpp"
+
+#include <string>
+
+using namespace shiplap;
+
+static_assert(media_types<oci_media_types>);
+static_assert(media_types<docker_media_types>);
+
+namespace {
+struct nameless {
+    static constexpr std::string_view manifest = "a/b", config = "a/c";
+    static constexpr std::string_view layer(std::string_view) { return {}; }
+    static constexpr bool layer_annotations = true;
+};
+struct xz_media_types : oci_media_types {
+    static constexpr std::string_view layer(std::string_view encoding) {
+        return encoding == "xz" ? "application/vnd.example.layer.v1.tar+xz"
+                                : oci_media_types::layer(encoding);
+    }
+};
+} // namespace
+
+static_assert(!media_types<nameless>); // no index
+static_assert(media_types<xz_media_types>);
+
+TEMPLATE_TEST_CASE("media types: a table as a value says the same as the type", "", oci_media_types,
+                   docker_media_types, xz_media_types) {
+    auto const& table = table_of<TestType>;
+    CHECK(table.index == TestType::index);
+    CHECK(table.manifest == TestType::manifest);
+    CHECK(table.config == TestType::config);
+    CHECK(table.layer_annotations == TestType::layer_annotations);
+    for (auto const* encoding : {"", "gzip", "zstd", "xz", "GZIP"})
+        CHECK(table.layer(encoding) == TestType::layer(encoding));
+    CHECK(table.layer("brotli").empty());
+
+    CHECK(is_index_type(table.index));
+    CHECK(is_manifest_type(table.manifest));
+    CHECK_FALSE(is_index_type(table.manifest));
+    CHECK_FALSE(is_manifest_type(table.index));
+    CHECK_FALSE(is_manifest_type(table.config));
+    for (auto const type : {table.index, table.manifest, table.config, table.layer("gzip")})
+        CHECK(is_media_type(type));
+}
+
+TEST_CASE("media types: the grammar of RFC 6838") {
+    auto const good = GENERATE(values<std::string>({"a/b", "application/vnd.oci.image.layer.v1.tar+gzip",
+                                                    "A0!#$&^_.+-/9", "x/" + std::string(127, 'y')}));
+    CAPTURE(good);
+    CHECK(is_media_type(good));
+    auto const bad =
+        GENERATE(values<std::string>({"", "/", "a", "a/", "/b", "a/b/c", "-a/b", "a/.b", "a b/c", "a/b;c=d",
+                                      "a/b ", "a/\xc3\xa9", "x/" + std::string(128, 'y')}));
+    CAPTURE(bad);
+    CHECK_FALSE(is_media_type(bad));
+}

@@ -1,0 +1,81 @@
+#include <shiplap/digest/digest.hpp>
+#include <shiplap/tar/writer.hpp>
+
+#include "support/catch.hpp"
+#include "tar/support.hpp"
+
+using namespace shiplap;
+using namespace tar_tests;
+
+namespace {
+
+std::string sha256_of(std::string const& bytes) {
+    return digest::of<sha256>(as_bytes(bytes)).text();
+}
+
+} // namespace
+
+TEST_CASE("An archive without entries is two zero blocks") {
+    string_sink out;
+    tar_writer{out}.finish();
+    CHECK(sha256_of(out.text) == "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef");
+}
+
+TEST_CASE("Payloads are padded, and nothing follows the two zero blocks") {
+    auto const size =
+        GENERATE(std::size_t{0}, std::size_t{1}, std::size_t{511}, std::size_t{512}, std::size_t{513});
+    std::string const payload(size, 'p');
+    auto const entry = regular("f", size);
+    CHECK(archive_of({{entry, payload}, {entry, payload}}) ==
+          encode_header(entry) + padded(payload) + encode_header(entry) + padded(payload) + end_marker);
+}
+
+TEST_CASE("Bytes do not depend on how payload is cut into writes") {
+    random_entries random{1};
+    auto const entries = random.archive(40);
+    auto const whole = archive_of(entries);
+    for (std::size_t const most : {1u, 7u, 512u, 5000u}) {
+        string_sink out;
+        tar_writer tar{out};
+        for (auto const& [entry, payload] : entries) {
+            tar.entry(entry);
+            for (std::string_view rest{payload}; !rest.empty();) {
+                auto const piece = rest.substr(0, random.below(most) + 1);
+                tar.write(as_bytes(piece));
+                rest.remove_prefix(piece.size());
+                tar.write({});
+            }
+        }
+        tar.finish();
+        CHECK(out.text == whole);
+    }
+}
+
+TEST_CASE("Payload must have the size that its entry says") {
+    string_sink out;
+    tar_writer tar{out};
+    tar.entry(regular("some/file", 4));
+    tar.write(as_bytes("abc"));
+    CHECK_THROWS_AS(tar.entry(regular("next")), format_error);
+    CHECK_THROWS_WITH(tar.finish(), contains("'some/file'") && contains("1 bytes less"));
+    CHECK_THROWS_AS(tar.write(as_bytes("de")), format_error);
+    CHECK_THROWS_WITH(tar.write(as_bytes("def")), contains("'some/file'") && contains("2 bytes more"));
+    tar.write(as_bytes("d"));
+    tar.finish();
+    CHECK(out.text == archive_of({{regular("some/file", 4), "abcd"}}));
+}
+
+TEST_CASE("There is no payload without a regular file") {
+    string_sink out;
+    tar_writer tar{out};
+    CHECK_THROWS_AS(tar.write(as_bytes("x")), format_error);
+    tar.entry(of_type(entry_type::directory, "d/"));
+    CHECK_THROWS_AS(tar.write(as_bytes("x")), format_error);
+}
+
+TEST_CASE("An entry that cannot be encoded leaves no bytes") {
+    string_sink out;
+    tar_writer tar{out};
+    CHECK_THROWS_AS(tar.entry(regular("slash/")), format_error);
+    CHECK(out.text.empty());
+}
