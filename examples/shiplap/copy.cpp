@@ -48,7 +48,7 @@ void copy_image(std::string const& source, std::string const& destination, commo
         [&](auto const& store) {
             if (to.transport == "oci-archive") return deliver(store, root, to, oci_archive_sink{to.path}, display);
             if (to.transport == "docker-archive") return deliver(store, root, to, docker_archive_sink{to.path}, display);
-            if (to.transport == "rootfs") return deliver(store, root, to, filesystem_sink{to.path}, display);
+            if (to.transport == "rootfs") return deliver(store, root, to, filesystem_sink{to.path, {.extraction = {.progress = progress_ref{display}}}}, display);
             return deliver(store, root, to, layout_sink{to.path}, display);
         },
         opened);

@@ -2,6 +2,7 @@
 // All of shiplap but what needs a library beyond the core. Who needs one part includes that part: a folder's
 // headers compile without those of the folders above it.
 
+#include <shiplap/bytes/activity.hpp>
 #include <shiplap/bytes/concept.hpp>
 #include <shiplap/bytes/erased.hpp>
 #include <shiplap/bytes/executor.hpp>

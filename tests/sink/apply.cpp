@@ -444,7 +444,7 @@ TEST_CASE("any mixture of entries stays inside, and both resolvers make the same
                 break;
             case 5:
             case 6:
-                entries.push_back(dir(path() + "/", static_cast<std::uint32_t>(pick(01000))));
+                entries.push_back(dir(path() + "/", static_cast<std::uint32_t>(0700 | pick(01000))));
                 break;
             default:
                 entries.push_back(file(path(), std::string(pick(2000), 'x')));

@@ -91,6 +91,7 @@ TEMPLATE_TEST_CASE("an image becomes a directory", "[filesystem]", sha256, sha51
     CAPTURE(encoding, types->manifest);
     auto const image = make_image<TestType>(*types, encoding, 3, "text of ");
     filesystem_sink sink{tmp / "rootfs"};
+    CHECK(sink.staging_folder() == tmp.path());
     CHECK_FALSE(fs::exists(tmp / "rootfs"));
     extract(image, sink);
     CHECK(names_in(tmp.path()) == 1);

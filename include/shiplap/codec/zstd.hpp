@@ -40,12 +40,12 @@ inline bool is_zstd_frame(bytes_view head) {
     return text.size() >= 4 && (text[0] & 0xf0) == 0x50 && text.substr(1, 3) == "\x2a\x4d\x18";
 }
 
-/// Bytes of input that one worker packs at a time: few where the window is small, so that a worker needs no
-/// more than 8 MiB of buffers; at least twice the window elsewhere, as every job first reads what is before
-/// it in the window.
+/// Bytes of input that one worker packs at a time. About the window of the level: less would cost size and
+/// speed, as every job first reads what is before it in the window, more costs memory, of which a worker
+/// needs some three jobs.
 constexpr int zstd_job_size(int level) noexcept {
     constexpr int mebibyte = 1024 * 1024;
-    return level < 9 ? 3 * mebibyte : level < 16 ? 8 * mebibyte : 16 * mebibyte;
+    return level < 9 ? 3 * mebibyte : level < 16 ? 4 * mebibyte : 16 * mebibyte;
 }
 
 } // namespace detail
@@ -59,7 +59,12 @@ class zstd_encoder {
         set(ZSTD_c_checksumFlag, 1);
         set(ZSTD_c_nbWorkers, static_cast<int>(workers));
         set(ZSTD_c_jobSize, detail::zstd_job_size(level));
-        if (level > last_small_window) set(ZSTD_c_windowLog, 23);
+        if (level > last_small_window) {
+            // The window and tables of that level; the search stays the harder one that was asked for.
+            set(ZSTD_c_windowLog, 23);
+            set(ZSTD_c_chainLog, 24);
+            set(ZSTD_c_hashLog, 22);
+        }
     }
 
     template <byte_sink Out>
@@ -76,7 +81,7 @@ class zstd_encoder {
     }
 
   private:
-    static constexpr int last_small_window = 19; // levels above have a window of 32 MiB or more
+    static constexpr int last_small_window = 19; // beyond, windows of 32 MiB and more are usual
 
     void set(ZSTD_cParameter what, int value) {
         detail::zstd_checked(::ZSTD_CCtx_setParameter(context_.get(), what, value), "pack");

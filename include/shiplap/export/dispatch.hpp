@@ -38,7 +38,8 @@ inline export_options options_from(export_spec const& spec) {
                            .descriptor_annotations = spec.descriptor_annotations,
                            .epoch = spec.epoch,
                            .force_compression = spec.force_compression,
-                           .annotate_created = spec.type == output_type::oci || spec.type == output_type::docker};
+                           .annotate_created = spec.type == output_type::oci || spec.type == output_type::docker,
+                           .unnamed_as = spec.tar ? "" : "latest"};
     for (auto const& name : spec.names) options.names.push_back(name.text());
     return options;
 }
@@ -76,7 +77,7 @@ inline exported_image export_image(export_spec const& spec, build_result result,
         if (!spec.tar) return into(layout_sink{spec.destination});
         if (spec.type == output_type::oci) return into(oci_archive_sink{spec.destination});
         return into(docker_archive_sink{spec.destination});
-    case output_type::local: return into(filesystem_sink{spec.destination});
+    case output_type::local: return into(filesystem_sink{spec.destination, {.extraction = {.progress = env.progress}}});
     case output_type::tar: return into(rootfs_tar_sink{spec.destination});
     }
     throw error{error_code::unsupported, "export", "", "unknown type of output"};

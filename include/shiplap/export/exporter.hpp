@@ -40,6 +40,7 @@ struct export_options {
     std::optional<std::int64_t> epoch{};     ///< seconds since 1970: no time in config or history is later
     bool force_compression = false;          ///< repack layers that come as blobs with the exporter's codec
     bool annotate_created = true;            ///< descriptor annotation org.opencontainers.image.created
+    std::string unnamed_as{};                ///< ref.name of an image without names; empty: none
 };
 
 /// What an export made.
@@ -144,6 +145,7 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
         known_as.push_back(name_of(name));
         texts.push_back(name.text());
     }
+    if (names.empty() && !options.unnamed_as.empty()) known_as.push_back({{}, options.unnamed_as});
     copy(image.root, known_as, store, sink, env);
     return {std::move(image.root), std::move(image.config_descriptor), std::move(layers), std::move(texts), std::move(image.warnings)};
 }

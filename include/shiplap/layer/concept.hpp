@@ -3,14 +3,14 @@
 // byte_sink.
 //
 //   concept          expression                   meaning
-//   layer_source     l.write_tar(out, context)    the whole tar, end blocks included, in order; the same bytes
-//                                                 for the same content. Throws, and the layer is never
-//                                                 published, when the source changes while it is read
+//   layer_source     l.write_tar(out, context)    the whole tar, end blocks included, in order; the same
+//                                                 bytes for the same content. Throws, and the layer is
+//                                                 never published, when the source changes meanwhile
 //                    l.description() -> string    for messages and progress: "dir:app"
 //
 //   refinement       expression                   meaning
-//   sized_layer      l.estimated_size() -> n      about how many bytes write_tar() will write, 0 where that is
-//                                                 not known; costs no reading
+//   sized_layer      l.estimated_size() -> n      about how many bytes write_tar() will write, 0 where that
+//                                                 is not known; costs no reading
 //   stored_layer     l.stored() -> layer_blob     already packed: used as it is, not packed again
 //                    l.reader() -> r              its bytes, a replayable_source
 //

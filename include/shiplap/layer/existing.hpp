@@ -7,7 +7,9 @@
 //     auto layer = blob_in_file("layer.tar.gz", facts);
 
 #include <shiplap/bytes/file.hpp>
+#include <shiplap/codec/decode.hpp>
 #include <shiplap/layer/concept.hpp>
+#include <shiplap/layer/tar.hpp>
 #include <shiplap/store/concept.hpp>
 
 #include <concepts>
@@ -29,6 +31,12 @@ struct existing_blob {
 
     /// The packed bytes; throws digest_mismatch at their end, or before, if they are not the promised ones.
     [[nodiscard]] auto reader() const { return verified_source{open(), facts.blob.digest, facts.blob.size}; }
+
+    /// The tar in it, for a layer that is to be packed anew in another encoding. Throws as tar_layer does.
+    template <byte_sink Out>
+    void write_tar(Out& out, layer_context const& context) const {
+        tar_layer{decode_as(facts.encoding, any_byte_source{reader()}), description()}.write_tar(out, context);
+    }
 
     [[nodiscard]] std::uint64_t estimated_size() const noexcept { return facts.blob.size; }
     [[nodiscard]] std::string description() const { return "blob:" + facts.blob.digest.text(); }

@@ -8,71 +8,18 @@
 // call stack; parallelism lives inside the encoder, which posts blocks to the executor, or, where there is none to speak
 // of, in the tap, which hashes a chunk on the executor while the same chunk is written.
 
+#include <shiplap/bytes/activity.hpp>
 #include <shiplap/bytes/gather.hpp>
 #include <shiplap/bytes/pipeline.hpp>
 #include <shiplap/codec/uncompressed.hpp>
 #include <shiplap/layer/concept.hpp>
 #include <shiplap/store/concept.hpp>
 
-#include <atomic>
 #include <optional>
 
 namespace shiplap {
 
 namespace detail {
-
-inline std::uint64_t next_activity_id() noexcept {
-    static std::atomic<std::uint64_t> last{0};
-    return ++last;
-}
-
-/// Tells an observer about one activity, at most once a MiB.
-class activity {
-  public:
-    activity(progress_ref progress, std::string_view verb, std::string subject, std::optional<std::uint64_t> total)
-        : progress_{progress}, subject_{std::move(subject)} {
-        event_.id = next_activity_id();
-        event_.activity = verb;
-        event_.subject = subject_;
-        event_.total = total;
-        progress_(event_);
-    }
-    activity(activity const&) = delete; // event_ refers to subject_
-    activity& operator=(activity const&) = delete;
-    ~activity() = default;
-
-    void advance(std::uint64_t bytes) {
-        event_.done += bytes;
-        if (event_.done - told_ < interval) return;
-        told_ = event_.done;
-        tell(progress_event::kind::advanced);
-    }
-    void finish() { tell(progress_event::kind::finished); }
-
-  private:
-    static constexpr std::uint64_t interval = 1 << 20;
-    void tell(progress_event::kind what) {
-        event_.what = what;
-        progress_(event_);
-    }
-
-    progress_ref progress_;
-    std::string subject_;
-    progress_event event_;
-    std::uint64_t told_ = 0;
-};
-
-/// A stage that counts for an activity.
-struct meter {
-    activity& told;
-    template <byte_sink Out>
-    void write(bytes_view in, Out& out) {
-        out.write(in);
-        told.advance(in.size());
-    }
-    template <byte_sink Out>
-    void finish(Out&) noexcept {}
-};
 
 /// A timestamp_policy that remembers the newest time that it let through.
 struct newest_timestamp {

@@ -15,7 +15,7 @@
 #include <shiplap/bytes/erased.hpp>
 #include <shiplap/bytes/progress.hpp>
 #include <shiplap/image/reference.hpp>
-#include <shiplap/layer/pack.hpp>
+#include <shiplap/bytes/activity.hpp>
 #include <shiplap/sink/concept.hpp>
 #include <shiplap/store/concept.hpp>
 #include <shiplap/store/graph.hpp>

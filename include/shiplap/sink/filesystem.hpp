@@ -150,6 +150,11 @@ class filesystem_sink {
         tree_.publish();
     }
 
+    /// A folder on the file system of the destination, for what is staged on the way to it.
+    [[nodiscard]] std::string staging_folder() const {
+        return detail::existing_ancestor(detail::parent_of(tree_.destination()));
+    }
+
   private:
     [[nodiscard]] selected_image choose(image_graph const& graph) const {
         if (options_.platform) return select_platform(graph, options_.platform);

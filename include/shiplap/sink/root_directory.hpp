@@ -18,6 +18,8 @@
 #include <shiplap/bytes/file.hpp>
 #include <shiplap/error.hpp>
 
+#include <climits>
+
 #include <algorithm>
 #include <compare>
 #include <functional>
@@ -27,7 +29,6 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>

@@ -37,7 +37,7 @@ class created_paths {
     created_paths& operator=(created_paths const&) = delete;
     ~created_paths() {
         // Directories that hold something of others by now refuse to go, as they should.
-        for (auto path = paths_.rbegin(); path != paths_.rend(); ++path) (void)std::remove(path->c_str());
+        for (; !paths_.empty(); paths_.pop_back()) (void)std::remove(paths_.back().c_str());
     }
 
     void add(std::string path) { paths_.push_back(std::move(path)); }

@@ -30,24 +30,24 @@ enum class entry_type : char {
 
 /// An extended attribute; the value is raw bytes.
 struct extended_attribute {
-    std::string name;
-    std::string value;
+    std::string name{};
+    std::string value{};
     friend auto operator<=>(extended_attribute const&, extended_attribute const&) = default;
 };
 
 /// Everything about an entry but its payload. Names are raw bytes without an encoding.
 struct tar_entry {
-    std::string name; ///< relative path; a directory's ends in '/'
+    std::string name{}; ///< relative path; a directory's ends in '/'
     entry_type type = entry_type::regular;
     std::uint32_t mode = 0; ///< permission, set-id and sticky bits: 0..07777
     std::uint64_t uid = 0, gid = 0;
     std::uint64_t size = 0; ///< bytes of payload; 0 for all but regular files
-    timestamp mtime;
-    std::string
-        link_name; ///< target of a symbolic link (verbatim) or of a hard link (name of an earlier entry)
+    timestamp mtime{};
+    /// Target of a symbolic link, verbatim, or of a hard link: the name of an earlier entry.
+    std::string link_name{};
     std::uint32_t device_major = 0, device_minor = 0;
-    std::string user_name, group_name;      ///< not written for images: ids are numbers there
-    std::vector<extended_attribute> xattrs; ///< sorted by name
+    std::string user_name{}, group_name{};    ///< not written for images: ids are numbers there
+    std::vector<extended_attribute> xattrs{}; ///< sorted by name
     friend bool operator==(tar_entry const&, tar_entry const&) = default;
 };
 

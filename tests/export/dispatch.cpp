@@ -1,0 +1,111 @@
+#include <shiplap/export/dispatch.hpp>
+
+#include "support/catch.hpp"
+#include "support/temp.hpp"
+#include "support/trees.hpp"
+
+#include <shiplap/layer/directory.hpp>
+#include <shiplap/sink/memory.hpp>
+#include <shiplap/store/docker_archive.hpp>
+#include <shiplap/store/oci_archive.hpp>
+
+using namespace shiplap;
+
+namespace {
+
+build_result sample(temp_dir const& dir) {
+    trees::write(dir / "tree/a/x", "content of x");
+    trees::write(dir / "tree/y", std::string(3'000'000, 'y'), 0600);
+    return {.layers = {directory_layer{.path = dir / "tree", .owners = root_owned}},
+            .platform = platform{.os = "linux", .architecture = "amd64"}};
+}
+
+exported_image run(std::string const& options, build_result const& result) {
+    return export_image(export_spec::from(parse_attributes(options)), result);
+}
+
+template <class Codec, class MediaTypes, class Digest>
+exported_image fixed(build_result const& result) {
+    exporter out{Codec{}, MediaTypes{}, Digest{}, memory_sink{}};
+    return out(result, {.names = {"example.com/app:1"}});
+}
+
+} // namespace
+
+TEST_CASE("both faces give the same image", "[dispatch]") {
+    temp_dir dir;
+    auto const result = sample(dir);
+    struct row {
+        std::string options;
+        exported_image (*fixed_policies)(build_result const&);
+    };
+    std::vector<row> const rows{
+        {"compression=uncompressed,oci-mediatypes=false", fixed<uncompressed, docker_media_types, sha256>},
+        {"compression=uncompressed,oci-mediatypes=true", fixed<uncompressed, oci_media_types, sha256>},
+        {"compression=gzip,oci-mediatypes=false", fixed<gzip, docker_media_types, sha256>},
+        {"compression=gzip,oci-mediatypes=true", fixed<gzip, oci_media_types, sha256>},
+        {"compression=estargz", fixed<estargz, oci_media_types, sha256>},
+        {"compression=zstd", fixed<zstd, oci_media_types, sha256>},
+        {"compression=zstd,oci-mediatypes=false", fixed<zstd, docker_media_types, sha256>},
+    };
+    for (auto const& [options, fixed_policies] : rows) {
+        CAPTURE(options);
+        auto const chosen = run("type=docker,name=example.com/app:1,dest=" + dir / "out.tar" + "," + options, result);
+        CHECK(chosen.root == fixed_policies(result).root);
+    }
+    auto spec = export_spec::from(parse_attributes("type=oci,name=example.com/app:1,compression=zstd,dest=" + dir / "out.tar"));
+    spec.digest = sha512{};
+    CHECK(export_image(spec, result).root == fixed<zstd, oci_media_types, sha512>(result).root);
+}
+
+TEST_CASE("every type of output puts the image where it should be", "[dispatch]") {
+    temp_dir dir;
+    auto const result = sample(dir);
+    auto const expected = fixed<gzip, oci_media_types, sha256>(result).root.digest;
+
+    run("type=oci,name=example.com/app:1,dest=" + dir / "oci.tar", result);
+    CHECK(oci_archive_store{dir / "oci.tar"}.resolve("example.com/app:1").digest == expected);
+
+    run("type=docker,oci-mediatypes=true,name=example.com/app:1,dest=" + dir / "docker.tar", result);
+    CHECK(docker_archive_store{dir / "docker.tar"}.resolve("example.com/app:1").digest == expected);
+
+    run("type=oci,tar=false,dest=" + dir / "layout", result); // without a name it is called latest
+    CHECK(layout_store{dir / "layout"}.resolve("latest").digest == expected);
+
+    auto spec = export_spec::from(parse_attributes("type=image,oci-mediatypes=true,name=example.com/app:1"));
+    spec.store = dir / "store";
+    export_image(spec, result);
+    CHECK(layout_store{dir / "store"}.resolve("example.com/app:1").digest == expected);
+
+    run("type=local,dest=" + dir / "root", result);
+    CHECK(read_file(dir / "root/a/x", 100) == "content of x");
+
+    run("type=tar,dest=" + dir / "root.tar", result);
+    memory_store store;
+    default_env env;
+    CHECK(digest::of<sha256>(as_bytes(read_file(dir / "root.tar", 1 << 24))) == pack<sha256>(result.layers[0], uncompressed{}, store, env).diff_id);
+}
+
+TEST_CASE("an epoch clamps the layers only if asked", "[dispatch]") {
+    temp_dir dir;
+    auto const result = sample(dir);
+    auto const layer = [&](std::string const& more) {
+        return run("type=oci,compression=uncompressed,dest=" + dir / "o.tar" + more, result).layers[0];
+    };
+    auto const plain = layer("");
+    CHECK(layer(",source-date-epoch=5").diff_id == plain.diff_id);
+    auto const rewritten = layer(",source-date-epoch=5,rewrite-timestamp=true");
+    CHECK(rewritten.diff_id != plain.diff_id);
+    CHECK(rewritten.annotations.at("buildkit/rewritten-timestamp") == "5");
+}
+
+TEST_CASE("the default store follows the environment", "[dispatch]") {
+    ::setenv("SHIPLAP_STORE", "/s", 1);
+    CHECK(default_store() == "/s");
+    ::unsetenv("SHIPLAP_STORE");
+    ::setenv("XDG_DATA_HOME", "/data", 1);
+    CHECK(default_store() == "/data/shiplap");
+    ::unsetenv("XDG_DATA_HOME");
+    ::setenv("HOME", "/h", 1);
+    CHECK(default_store() == "/h/.local/share/shiplap");
+}

@@ -1,0 +1,113 @@
+#include <shiplap/export/exporter.hpp>
+
+#include "support/catch.hpp"
+#include "support/temp.hpp"
+#include "support/trees.hpp"
+
+#include <shiplap/codec/estargz.hpp>
+#include <shiplap/codec/gzip.hpp>
+#include <shiplap/codec/zstd.hpp>
+#include <shiplap/layer/directory.hpp>
+#include <shiplap/layer/existing.hpp>
+#include <shiplap/sink/layout.hpp>
+#include <shiplap/sink/memory.hpp>
+
+using namespace shiplap;
+
+namespace {
+
+build_result sample(temp_dir const& dir) {
+    trees::write(dir / "tree/a/x", "content of x");
+    trees::write(dir / "tree/y", std::string(300'000, 'y'));
+    return {.layers = {directory_layer{.path = dir / "tree", .owners = root_owned}},
+            .platform = platform{.os = "linux", .architecture = "amd64"}};
+}
+
+struct failing_layer {
+    void write_tar(byte_sink auto& out, layer_context const&) const {
+        out.write(as_bytes("half a layer"));
+        throw error{error_code::source_changed, "read", "the-path", "changed while it was read"};
+    }
+    static std::string description() { return "failing"; }
+};
+
+} // namespace
+
+TEST_CASE("an export is whole: everything that its root names is in the sink, under its name", "[exporter]") {
+    temp_dir dir;
+    auto const result = sample(dir);
+    exporter out{gzip{}, oci_media_types{}, sha256{}, memory_sink{}};
+    auto const image = out(result, {.names = {"app:1", "example.com/app"}, .annotations = {{"k", "v"}}});
+
+    CHECK(image.names == std::vector<std::string>{"docker.io/library/app:1", "example.com/app:latest"});
+    auto const& sink = out.sink();
+    REQUIRE(sink.images().size() == 2);
+    CHECK(sink.images()[1].name.full == "example.com/app:latest");
+    auto const graph = read_graph(image.root, sink.store());
+    auto const& manifest = graph.manifests.at(image.root.digest);
+    CHECK(manifest.annotations == annotation_map{{"k", "v"}});
+    CHECK(manifest.config.digest == image.config.digest);
+    REQUIRE(manifest.layers.size() == 1);
+    CHECK(manifest.layers[0].media_type == "application/vnd.oci.image.layer.v1.tar+gzip");
+    CHECK(manifest.layers[0].digest == image.layers[0].blob.digest);
+    CHECK_THAT(read_blob(sink.store(), manifest.config), contains(image.layers[0].diff_id.text()));
+}
+
+TEST_CASE("the epoch, or else the newest entry, is when an image was created", "[exporter]") {
+    temp_dir dir;
+    auto result = sample(dir);
+    for (auto const& path : {"tree/a", "tree"}) trees::set_time(dir / path, {1'500'000'000, 0});
+    exporter out{uncompressed{}, oci_media_types{}, sha256{}, memory_sink{}};
+    auto const created = [&](export_options const& options) {
+        return out(result, options).root.annotations["org.opencontainers.image.created"];
+    };
+    CHECK(created({}) == "2020-09-13T12:26:40Z"); // the files' 1'600'000'000
+    CHECK(created({.epoch = 0}) == "1970-01-01T00:00:00Z");
+    CHECK(created({.annotate_created = false}).empty());
+    CHECK(created({.descriptor_annotations = {{"org.opencontainers.image.created", "mine"}}}) == "mine");
+}
+
+TEST_CASE("what fails names the layer and leaves no trace", "[exporter]") {
+    temp_dir dir;
+    auto result = sample(dir);
+    result.layers.emplace_back(failing_layer{});
+    exporter out{gzip{}, oci_media_types{}, sha256{}, layout_sink{dir / "out"}};
+    CHECK_THROWS_WITH(out(result), contains("layer 2 (failing)") && contains("the-path"));
+    CHECK_FALSE(std::filesystem::exists(dir / "out"));
+}
+
+TEST_CASE("a wrong name is found before anything is read", "[exporter]") {
+    exporter out{gzip{}, oci_media_types{}, sha256{}, memory_sink{}};
+    build_result result;
+    result.layers.emplace_back(failing_layer{});
+    CHECK_THROWS_AS(out(result, {.names = {"Not/Valid"}}), option_error);
+}
+
+TEST_CASE("a stored layer is used as it is, unless forced into another encoding", "[exporter]") {
+    temp_dir dir;
+    memory_store store;
+    default_env env;
+    auto const stored = pack<sha256>(directory_layer{.path = (sample(dir), dir / "tree"), .owners = root_owned}, gzip{}, store, env);
+    build_result const result{.layers = {blob_in_store(store, stored)}};
+
+    exporter same{zstd{}, oci_media_types{}, sha256{}, memory_sink{}};
+    CHECK(same(result).layers[0].blob.digest == stored.blob.digest);
+
+    exporter to_zstd{zstd{}, oci_media_types{}, sha256{}, memory_sink{}};
+    auto const forced = to_zstd(result, {.force_compression = true}).layers[0];
+    CHECK(forced.encoding == "zstd");
+    CHECK(forced.diff_id == stored.diff_id);
+
+    exporter to_gzip{gzip{.level = 1}, oci_media_types{}, sha256{}, memory_sink{}};
+    CHECK(to_gzip(result, {.force_compression = true}).layers[0].blob.digest == stored.blob.digest); // the level does not count
+
+    exporter to_estargz{estargz{}, oci_media_types{}, sha256{}, memory_sink{}};
+    CHECK(to_estargz(result, {.force_compression = true}).layers[0].annotations.contains(toc_digest_annotation));
+}
+
+TEST_CASE("an image without layers is one", "[exporter]") {
+    exporter out{gzip{}, docker_media_types{}, sha512{}, memory_sink{}};
+    auto const image = out({});
+    CHECK(image.root.digest.algorithm() == "sha512");
+    CHECK_THAT(read_blob(out.sink().store(), image.root), contains("\"layers\": null"));
+}
