@@ -12,7 +12,7 @@ namespace shiplap_command {
 /// Options that every subcommand understands.
 struct common_options {
     std::string progress = "auto";
-    std::string store; ///< folder of the local image store
+    std::string store; ///< folder of the local image store; empty: where the environment says
     unsigned jobs = 1; ///< threads
 };
 
@@ -23,7 +23,8 @@ struct export_arguments {
     std::string workdir, user, digest = "sha256";
 };
 
-// Each prints its result on standard output and throws on failure.
+// Each prints its result on standard output and throws on failure: option_error for wrong usage, interrupted after a
+// signal, any other exception for what went wrong.
 void export_images(export_arguments const& arguments, common_options const& common);
 void copy_image(std::string const& source, std::string const& destination, common_options const& common);
 void inspect_image(std::string const& image, bool as_json, common_options const& common);

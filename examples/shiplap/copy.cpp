@@ -1,6 +1,7 @@
 // shiplap copy: any image transport to any other. The image's bytes stay as they are.
 
 #include "command.hpp"
+#include "interruption.hpp"
 #include "transports.hpp"
 
 #include <cstdio>
@@ -24,15 +25,26 @@ image_name chosen_name(location const& to) {
     return name_of(reference::parse(to.name).with_default_tag());
 }
 
+// Without a name on either side an image keeps all that it has.
+template <class Store>
+std::vector<image_name> names_for(Store const& store, location const& from, location const& to, descriptor const& root) {
+    if (!to.name.empty()) return {chosen_name(to)};
+    if (!from.name.empty()) return {name_of_entry(root)};
+    std::vector<image_name> names;
+    for (auto const& entry : store.entries())
+        if (entry.digest == root.digest) names.push_back(name_of_entry(entry));
+    return names;
+}
+
 template <class Store, image_sink Sink>
-void deliver(Store const& from, descriptor root, location const& to, Sink sink, progress_display& display) {
-    auto name = to.name.empty() ? name_of_entry(root) : chosen_name(to);
-    auto const entry = named_entry(std::move(root), {});
-    std::vector<image_name> const names(name == image_name{} ? 0 : 1, name);
+void deliver(Store const& store, location const& from, location const& to, Sink sink, progress_display& display) {
+    auto const root = resolve(store.entries(), from);
+    auto names = names_for(store, from, to, root);
+    std::erase(names, image_name{});
     copy_env env{display};
-    copy(entry, names, from, sink, env);
+    copy(named_entry(root, {}), names, interruptible_store{store}, sink, env);
     auto* const out = to.path == "-" ? stderr : stdout; // standard output may carry the image itself
-    std::fprintf(out, "%s\n", entry.digest.text().c_str());
+    std::fprintf(out, "%s\n", root.digest.text().c_str());
 }
 
 } // namespace
@@ -41,15 +53,15 @@ void copy_image(std::string const& source, std::string const& destination, commo
     progress_display display{parse_progress_style(common.progress)};
     auto const from = parse_location("SRC", source, common.store);
     auto const to = parse_location("DST", destination, common.store);
-    if (to.path == "-" && ::isatty(STDOUT_FILENO) != 0) throw option_error{"DST", "refusing to write an archive to a terminal; redirect it"};
+    if (to.path == "-" && ::isatty(STDOUT_FILENO) != 0) throw option_error{"DST", "refusing to write an archive to a terminal; name a file or redirect it"};
     auto const opened = open_source(from);
-    auto const root = resolve(opened, from);
+    begin_interruptible_work();
     std::visit(
         [&](auto const& store) {
-            if (to.transport == "oci-archive") return deliver(store, root, to, oci_archive_sink{to.path}, display);
-            if (to.transport == "docker-archive") return deliver(store, root, to, docker_archive_sink{to.path}, display);
-            if (to.transport == "rootfs") return deliver(store, root, to, filesystem_sink{to.path, {.extraction = {.progress = progress_ref{display}}}}, display);
-            return deliver(store, root, to, layout_sink{to.path}, display);
+            if (to.transport == "oci-archive") return deliver(store, from, to, oci_archive_sink{to.path}, display);
+            if (to.transport == "docker-archive") return deliver(store, from, to, docker_archive_sink{to.path}, display);
+            if (to.transport == "rootfs") return deliver(store, from, to, filesystem_sink{to.path}, display);
+            return deliver(store, from, to, layout_sink{to.path}, display);
         },
         opened);
 }

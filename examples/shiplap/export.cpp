@@ -1,14 +1,19 @@
 // The main job: inputs -> layers -> one image -> one or more outputs.
 
 #include "command.hpp"
+#include "interruption.hpp"
 
 #include <shiplap/shiplap.hpp>
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace shiplap_command {
@@ -17,26 +22,59 @@ using namespace shiplap;
 
 namespace {
 
-any_layer_source parse_input(std::string const& input) {
+/// An INPUT. A stream is gone after one reading.
+struct input_layer {
+    any_layer_source layer;
+    bool is_stream = false;
+};
+
+input_layer stream_layer(unique_fd fd, std::string const& name) {
+    if (!fd) throw system_error{"read", name, errno};
+    return {tar_layer{interruptible_input{std::move(fd), name}, name}, true};
+}
+
+// A named pipe is opened without waiting for its writer; the reading waits, and can be interrupted.
+input_layer tar_input(std::string const& path) {
+    std::error_code ignored; // the reading will tell what is wrong
+    if (!std::filesystem::is_fifo(path, ignored)) return {tar_layer{path}};
+    auto pipe = detail::open_file(path, O_RDONLY | O_NONBLOCK);
+    ::fcntl(pipe.get(), F_SETFL, O_RDONLY);
+    return stream_layer(std::move(pipe), path);
+}
+
+input_layer parse_input(std::string const& input) {
     auto const after = [&](std::string_view prefix) { return input.substr(prefix.size()); };
-    if (input.starts_with("dir:")) return directory_layer{after("dir:")};
-    if (input == "tar:-") return tar_layer{stream_reader{STDIN_FILENO, "standard input"}, "standard input"};
-    if (input.starts_with("tar:")) return tar_layer{after("tar:")};
+    if (input.starts_with("dir:")) return {directory_layer{after("dir:")}};
+    if (input == "tar:-") return stream_layer(unique_fd{::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)}, "standard input");
+    if (input.starts_with("tar:")) return tar_input(after("tar:"));
     if (input.starts_with("diff:")) {
         auto const trees = after("diff:");
         auto const colon = trees.find(':');
         if (colon == std::string::npos || colon == 0 || colon + 1 == trees.size())
             throw option_error{"INPUT", "'" + printable(input) + "': expected diff:LOWER:UPPER, two directories"};
-        return diff_layer{trees.substr(0, colon), trees.substr(colon + 1)};
+        return {diff_layer{trees.substr(0, colon), trees.substr(colon + 1)}};
     }
+    if (input.empty()) throw option_error{"INPUT", "is empty; name a directory or a tar file"};
     std::error_code problem;
     auto const status = std::filesystem::status(input, problem);
-    if (std::filesystem::is_directory(status)) return directory_layer{input};
-    if (std::filesystem::is_regular_file(status) || std::filesystem::is_fifo(status)) return tar_layer{input};
+    if (std::filesystem::is_directory(status)) return {directory_layer{input}};
+    if (std::filesystem::is_regular_file(status) || std::filesystem::is_fifo(status)) return tar_input(input);
     if (status.type() == std::filesystem::file_type::not_found)
         throw error{error_code::not_found, "read input", input, "no such file or directory"};
     if (problem) throw system_error{"read input", input, problem.value()};
     throw error{error_code::unsupported, "read input", input, "is neither a directory nor a tar file"};
+}
+
+std::vector<any_layer_source> parse_inputs(export_arguments const& arguments) {
+    if (arguments.inputs.empty()) throw option_error{"INPUT", "is missing: name a directory or a tar file"};
+    std::vector<any_layer_source> layers;
+    for (auto const& text : arguments.inputs) {
+        auto input = parse_input(text);
+        if (input.is_stream && arguments.outputs.size() > 1)
+            throw option_error{"INPUT", "'" + printable(text) + "' can be read only once: give one --output, or write it to a file first"};
+        layers.emplace_back(interruptible_layer{std::move(input.layer)});
+    }
+    return layers;
 }
 
 std::pair<std::string, std::string> parse_pair(char const* option, std::string const& text) {
@@ -45,8 +83,9 @@ std::pair<std::string, std::string> parse_pair(char const* option, std::string c
     return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
-// A JSON array of strings, or one word.
+// A JSON array of strings, or one word; an empty one stands for no words.
 std::vector<std::string> parse_words(char const* option, std::string const& text) {
+    if (text.empty()) return {};
     if (!text.starts_with('[')) return {text};
     auto const array = nlohmann::json::parse(text, nullptr, false);
     std::vector<std::string> words;
@@ -61,7 +100,7 @@ std::vector<std::string> parse_words(char const* option, std::string const& text
 
 build_result parse_build(export_arguments const& arguments) {
     build_result result;
-    for (auto const& input : arguments.inputs) result.layers.push_back(parse_input(input));
+    result.layers = parse_inputs(arguments);
     if (arguments.platform) result.platform = parse_platform(*arguments.platform);
     if (arguments.config_file) result.config = read_file(*arguments.config_file, 4 << 20);
     result.changes.env = arguments.env;
@@ -77,25 +116,42 @@ build_result parse_build(export_arguments const& arguments) {
     return result;
 }
 
-// "manifest-descriptor:key=value" -> the attribute annotation-manifest-descriptor.key
-attribute annotation_attribute(std::string const& text) {
+// As buildx has it: "manifest,manifest-descriptor[linux/amd64]:key=value" stands for the attributes annotation-manifest.key
+// and annotation-manifest-descriptor[linux/amd64].key, a plain "key=value" for annotation.key.
+void add_annotation(attributes& given, std::string const& text) {
+    auto const refuse = [&] {
+        throw option_error{"--annotation", "'" + printable(text) + "': expected [TYPE[,TYPE...]:]KEY=VALUE with types such as manifest or manifest-descriptor"};
+    };
     auto const equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) throw option_error{"--annotation", "'" + printable(text) + "': expected KEY=VALUE"};
-    auto key = text.substr(0, equals);
-    std::string prefix = "annotation";
-    auto const colon = key.find(':');
-    if (colon != std::string::npos) {
-        prefix += "-" + key.substr(0, colon);
-        key.erase(0, colon + 1);
-    }
-    return {prefix + "." + key, text.substr(equals + 1), 0};
+    if (equals == std::string::npos) refuse();
+    auto const left = text.substr(0, equals), value = text.substr(equals + 1);
+    auto const colon = left.find(':');
+    auto const key = colon == std::string::npos ? left : left.substr(colon + 1);
+    auto types = colon == std::string::npos ? "" : left.substr(0, colon) + ",";
+    do {
+        auto const comma = types.find(',');
+        attribute one{"annotation" + (types.empty() ? "" : "-" + types.substr(0, comma)) + "." + key, value, 0};
+        if (!detail::parse_annotation_key(one.key)) refuse();
+        given.push_back(std::move(one));
+        types.erase(0, comma == std::string::npos ? comma : comma + 1);
+    } while (!types.empty());
+}
+
+bool makes_an_image(attributes const& given) {
+    auto const type = detail::parse_output_type(given);
+    return type != output_type::local && type != output_type::tar;
 }
 
 std::vector<export_spec> parse_outputs(export_arguments const& arguments, common_options const& common) {
     if (arguments.outputs.empty()) throw option_error{"--output", "is missing: say where the image goes, such as -o type=oci,dest=image.tar"};
     auto const digest = builtin_digests::named(arguments.digest);
     if (!digest) throw option_error{"--digest", "unknown algorithm '" + printable(arguments.digest) + "'; known are " + builtin_digests::names()};
-    auto const* const epoch = std::getenv("SOURCE_DATE_EPOCH");
+    auto const* const epoch = std::getenv("SOURCE_DATE_EPOCH"); // NOLINT(concurrency-mt-unsafe): nothing here sets variables
+    std::string tags;
+    for (auto const& tag : arguments.tags) {
+        if (tag.empty()) throw option_error{"--tag", "is empty; give a name such as example.com/app:1"};
+        tags += (tags.empty() ? "" : ",") + tag;
+    }
 
     std::vector<export_spec> specs;
     for (auto const& output : arguments.outputs) {
@@ -103,23 +159,21 @@ std::vector<export_spec> parse_outputs(export_arguments const& arguments, common
         auto const has = [&](std::string_view key) {
             return std::find_if(given.begin(), given.end(), [&](attribute const& a) { return a.key == key; }) != given.end();
         };
-        auto const is_image = detail::parse_output_type(given) != output_type::local && detail::parse_output_type(given) != output_type::tar;
         if (epoch != nullptr && !has("source-date-epoch")) given.push_back({"source-date-epoch", epoch, 0});
-        if (is_image) {
-            if (!has("name") && !arguments.tags.empty()) {
-                std::string names;
-                for (auto const& tag : arguments.tags) names += (names.empty() ? "" : ",") + tag;
-                given.push_back({"name", names, 0});
-            }
-            for (auto const& annotation : arguments.annotations) given.push_back(annotation_attribute(annotation));
+        if (makes_an_image(given)) {
+            if (!tags.empty() && !has("name")) given.push_back({"name", tags, 0});
+            for (auto const& annotation : arguments.annotations) add_annotation(given, annotation);
         }
         auto spec = export_spec::from(given);
         spec.digest = *digest;
         spec.store = common.store;
-        if (spec.destination == "-" && ::isatty(STDOUT_FILENO) != 0)
-            throw option_error{"dest", "output file is required for type=oci, docker and tar: refusing to write to a terminal; give dest=<file> or redirect"};
         specs.push_back(std::move(spec));
     }
+
+    auto const to_stdout = std::count_if(specs.begin(), specs.end(), [](export_spec const& spec) { return spec.destination == "-"; });
+    if (to_stdout > 1) throw option_error{"dest", "only one output can go to standard output; give the others dest=<file>"};
+    if (to_stdout == 1 && ::isatty(STDOUT_FILENO) != 0)
+        throw option_error{"dest", "output file is required for type=oci, docker and tar: refusing to write to a terminal; give dest=<file> or redirect"};
     return specs;
 }
 
@@ -128,7 +182,6 @@ std::vector<export_spec> parse_outputs(export_arguments const& arguments, common
 void export_images(export_arguments const& arguments, common_options const& common) {
     progress_display display{parse_progress_style(common.progress)};
     auto const specs = parse_outputs(arguments, common);
-    if (arguments.inputs.empty()) throw option_error{"INPUT", "is missing: name a directory or a tar file; see shiplap --help"};
     auto const result = parse_build(arguments);
 
     shared_pool executor{common.jobs};
@@ -138,13 +191,15 @@ void export_images(export_arguments const& arguments, common_options const& comm
     env.progress = progress_ref{display};
     env.timestamps = timestamps_ref{timestamps};
 
+    begin_interruptible_work();
     metadata facts;
+    bool const to_stdout = std::any_of(specs.begin(), specs.end(), [](export_spec const& spec) { return spec.destination == "-"; });
     for (auto const& spec : specs) {
         for (auto const& warning : spec.warnings) env.progress.warn(warning);
         auto const image = export_image(spec, result, env);
         for (auto const& warning : image.warnings) env.progress.warn(warning);
         facts.add(image);
-        auto* const out = spec.destination == "-" ? stderr : stdout; // standard output may carry the image itself
+        auto* const out = to_stdout ? stderr : stdout; // standard output carries an image itself
         std::fprintf(out, "%s\n", image.root.digest.text().c_str());
     }
     if (arguments.metadata_file) write_file(*arguments.metadata_file, facts.text());

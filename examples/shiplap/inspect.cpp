@@ -79,7 +79,7 @@ void print_manifest(json const& image) {
 void inspect_image(std::string const& image, bool as_json, common_options const& common) {
     auto const where = parse_location("IMAGE", image, common.store);
     auto const source = open_source(where);
-    auto const root = resolve(source, where);
+    auto const root = std::visit([&](auto const& store) { return resolve(store.entries(), where); }, source);
     auto const facts = std::visit([&](auto const& store) { return describe(store, root); }, source);
     if (as_json) {
         std::printf("%s\n", pretty(facts).c_str());

@@ -4,37 +4,35 @@
 // Exit codes: 0 done, 1 failed, 2 wrong usage, 128+n stopped by signal n.
 
 #include "command.hpp"
+#include "interruption.hpp"
 
 #include <shiplap/error.hpp>
 #include <shiplap/version.hpp>
 
 #include <CLI/CLI.hpp>
 
-#include <csignal>
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <thread>
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 namespace {
 
 using namespace shiplap_command;
 
-constexpr int failed = 1, wrong_usage = 2;
+constexpr int done = 0, failed = 1, wrong_usage = 2;
 
-void on_signal(int signal) { interrupted_by = signal; }
-
-// Unwinding on SIGINT and SIGTERM lets every unfinished output clean up after itself; a second one ends at once.
-void handle_signals() {
-    struct sigaction action {};
-    action.sa_handler = on_signal;
-    action.sa_flags = SA_RESETHAND | SA_RESTART;
-    ::sigaction(SIGINT, &action, nullptr);
-    ::sigaction(SIGTERM, &action, nullptr);
-    // A full pipe or a file size limit shall be an error with a name, not a death.
-    std::signal(SIGPIPE, SIG_IGN);
-    std::signal(SIGXFSZ, SIG_IGN);
+// A closed standard stream must not be the number of the next file that is opened: what is printed would end up in it.
+// Opened the wrong way round, its use is an error as before.
+void occupy_standard_streams() {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+        if (::fcntl(fd, F_GETFD) < 0) ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
 // Every staged blob is an open file without a name: allow as many as the system does.
@@ -45,77 +43,149 @@ void raise_file_limit() {
     ::setrlimit(RLIMIT_NOFILE, &limit); // a refusal leaves the old limit, which is fine for most images
 }
 
-void add_common(CLI::App& app, common_options& common) {
-    app.add_option("--progress", common.progress, "auto, tty, plain, json or none")->capture_default_str();
-    app.add_option("--store", common.store, "folder of the local image store");
-    app.add_option("--jobs", common.jobs, "threads to compress with; the result does not depend on it")
-        ->check(CLI::Range(1U, 1024U))
-        ->capture_default_str();
-}
-
-int run(int argc, char** argv) {
-    CLI::App app{"Exports directories and tars as container images", "shiplap"};
-    app.set_version_flag("--version", std::string{shiplap::version});
-    app.footer("INPUT, bottom layer first: DIR, FILE.tar[.gz|.zst], dir:PATH, tar:PATH (tar:- is standard input) or diff:LOWER:UPPER\n"
-               "IMAGE: oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], store:NAME\n"
-               "Example: shiplap -o type=oci,dest=app.tar -t example.com/app:1 --entrypoint /bin/app ./rootfs");
-
-    common_options common;
-    common.jobs = std::max(1U, std::thread::hardware_concurrency());
-    export_arguments arguments;
-    add_common(app, common);
-    app.add_option("INPUT", arguments.inputs, "layers, bottom first");
-    app.add_option("-o,--output", arguments.outputs, "type=image|oci|docker|local|tar,key=value,...; may be repeated")
-        ->allow_extra_args(false);
-    app.add_option("-t,--tag", arguments.tags, "name of the image; may be repeated")->allow_extra_args(false);
-    app.add_option("--platform", arguments.platform, "os/architecture[/variant]; default: this machine's");
-    app.add_option("--annotation", arguments.annotations, "[manifest|manifest-descriptor:]KEY=VALUE")->allow_extra_args(false);
-    app.add_option("--label", arguments.labels, "KEY=VALUE")->allow_extra_args(false);
-    app.add_option("--env", arguments.env, "KEY=VALUE")->allow_extra_args(false);
-    app.add_option("--entrypoint", arguments.entrypoint, "a JSON array or one word");
-    app.add_option("--cmd", arguments.cmd, "a JSON array or one word");
-    app.add_option("--workdir", arguments.workdir, "working directory in the image");
-    app.add_option("--user", arguments.user, "user[:group] that processes run as");
-    app.add_option("--expose", arguments.exposed, "PORT[/tcp|/udp|/sctp]")->allow_extra_args(false);
-    app.add_option("--config", arguments.config_file, "image configuration (JSON) to start from");
-    app.add_option("--metadata-file", arguments.metadata_file, "write digests and names as JSON");
-    app.add_option("--digest", arguments.digest, "sha256 or sha512")->capture_default_str();
-
-    std::string source, destination, image;
-    bool as_json = false;
-    auto* const copy = app.add_subcommand("copy", "copy an image, bytes unchanged; rootfs:DIR extracts it");
-    copy->add_option("SRC", source, "IMAGE")->required();
-    copy->add_option("DST", destination, "IMAGE or rootfs:DIR")->required();
-    add_common(*copy, common);
-    auto* const inspect = app.add_subcommand("inspect", "show manifest, configuration, layers and sizes");
-    inspect->add_option("IMAGE", image)->required();
-    inspect->add_flag("--json", as_json, "as one JSON object");
-    add_common(*inspect, common);
-
-    try {
-        app.parse(argc, argv);
-    } catch (CLI::ParseError const& problem) {
-        return app.exit(problem) == 0 ? 0 : wrong_usage;
+// Shows what a value is called and nothing else: no "TEXT", and no "..." where an option takes one value at a time.
+struct help_formatter : CLI::Formatter {
+    std::string make_option_opts(CLI::Option const* option) const override {
+        return option->get_type_name().empty() ? "" : " " + option->get_type_name();
     }
-    if (copy->parsed()) copy_image(source, destination, common);
-    else if (inspect->parsed()) inspect_image(image, as_json, common);
-    else export_images(arguments, common);
-    if (std::fflush(stdout) != 0) throw shiplap::system_error{"write", "standard output", errno};
-    return 0;
+};
+
+std::string explain(CLI::App const* app, CLI::Error const& problem) {
+    auto const* text = problem.what();
+    return std::string{"shiplap: "} + text + "\nSee '" + (app->get_parent() ? "shiplap " : "") + app->get_name() + " --help'.\n";
 }
+
+CLI::Option* add_value(CLI::App& app, std::string const& names, std::string& value, char const* type, std::string const& description) {
+    return app.add_option(names, value, description)->type_name(type);
+}
+CLI::Option* add_value(CLI::App& app, std::string const& names, std::optional<std::string>& value, char const* type,
+                       std::string const& description) {
+    return app.add_option(names, value, description)->type_name(type);
+}
+// May be repeated, with one value each time: what follows is an INPUT.
+void add_values(CLI::App& app, std::string const& names, std::vector<std::string>& values, char const* type,
+                std::string const& description) {
+    app.add_option(names, values, description)->type_name(type)->allow_extra_args(false);
+}
+
+void add_common(CLI::App& app, common_options& common) {
+    add_value(app, "--progress", common.progress, "STYLE", "auto, tty, plain, json or none; on standard error");
+    add_value(app, "--store", common.store, "DIR",
+              "the local image store; else $SHIPLAP_STORE, else shiplap in $XDG_DATA_HOME or ~/.local/share");
+    app.add_option("--jobs", common.jobs, "threads, by default one per processor; the result does not depend on it")
+        ->type_name("N")
+        ->check(CLI::Range(1U, 1024U).description(""));
+}
+
+/// The command line, declared and parsed.
+class command_line {
+  public:
+    command_line() {
+        common_.jobs = std::max(1U, std::thread::hardware_concurrency());
+        app_.formatter(std::make_shared<help_formatter>());
+        app_.set_help_flag("-h,--help", "this text");
+        app_.set_version_flag("--version", std::string{"shiplap "} + shiplap::version);
+        app_.failure_message(explain);
+        app_.footer(
+            "INPUT is a layer: DIR, FILE.tar[.gz|.zst], dir:PATH, tar:PATH (tar:- is standard input) or diff:LOWER:UPPER.\n"
+            "IMAGE is oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME] or store:NAME.\n"
+            "A directory called like a subcommand is written dir:copy.\n"
+            "\n"
+            "Standard output has the digest of the image; with dest=- it has the archive, and the digest goes to standard error.\n"
+            "Exit codes: 0 done, 1 failed, 2 wrong usage, 128+n stopped by signal n.\n"
+            "\n"
+            "Example: shiplap -o type=oci,dest=app.tar -t example.com/app:1 --entrypoint /bin/app ./rootfs");
+        declare_export();
+        declare_copy();
+        declare_inspect();
+    }
+
+    int run(int argc, char** argv) {
+        try {
+            app_.parse(argc, argv);
+        } catch (CLI::ParseError const& problem) {
+            if (problem.get_exit_code() != 0) refuse_mixture();
+            return app_.exit(problem) == 0 ? done : wrong_usage;
+        }
+        refuse_mixture();
+        if (copy_->parsed()) copy_image(source_, destination_, common_);
+        else if (inspect_->parsed()) inspect_image(image_, as_json_, common_);
+        else export_images(arguments_, common_);
+        if (std::fflush(stdout) != 0) throw shiplap::system_error{"write", "standard output", errno};
+        return done;
+    }
+
+  private:
+    void declare_export() {
+        app_.add_option("INPUT", arguments_.inputs, "layers, bottom first")->type_name("...");
+        add_values(app_, "-o,--output", arguments_.outputs, "SPEC", "type=image|oci|docker|local|tar,key=value,...; repeatable");
+        add_values(app_, "-t,--tag", arguments_.tags, "NAME", "name of the image; repeatable");
+        add_value(app_, "--platform", arguments_.platform, "P", "os/architecture[/variant], by default this machine's");
+        add_values(app_, "--annotation", arguments_.annotations, "K=V",
+                   "[manifest|manifest-descriptor:]KEY=VALUE; repeatable, as the following");
+        add_values(app_, "--label", arguments_.labels, "K=V", "label of the configuration");
+        add_values(app_, "--env", arguments_.env, "K=V", "environment variable");
+        add_values(app_, "--expose", arguments_.exposed, "P", "port or ports: 80, 53/udp, 8000-8010/tcp");
+        add_value(app_, "--entrypoint", arguments_.entrypoint, "WORDS", "a JSON array of strings, or one word");
+        add_value(app_, "--cmd", arguments_.cmd, "WORDS", "a JSON array of strings, or one word");
+        add_value(app_, "--workdir", arguments_.workdir, "DIR", "working directory in the image");
+        add_value(app_, "--user", arguments_.user, "USER", "user[:group] that processes run as");
+        add_value(app_, "--config", arguments_.config_file, "FILE", "image configuration to start from (JSON)");
+        add_value(app_, "--digest", arguments_.digest, "NAME", "sha256, the default, or sha512");
+        add_value(app_, "--metadata-file", arguments_.metadata_file, "FILE", "write digests and names as JSON");
+        for (auto const* option : app_.get_options())
+            if (option->get_name() != "--help" && option->get_name() != "--version") export_options_.push_back(option);
+        add_common(app_, common_);
+    }
+
+    void declare_copy() {
+        copy_ = app_.add_subcommand("copy", "copy an image, bytes unchanged");
+        add_value(*copy_, "SRC", source_, "", "IMAGE")->required();
+        add_value(*copy_, "DST", destination_, "", "IMAGE; or rootfs:DIR, which extracts it")->required();
+        add_common(*copy_, common_);
+    }
+
+    void declare_inspect() {
+        inspect_ = app_.add_subcommand("inspect", "show manifest, configuration, layers and sizes");
+        add_value(*inspect_, "IMAGE", image_, "", "what to show")->required();
+        inspect_->add_flag("--json", as_json_, "as one JSON object");
+        add_common(*inspect_, common_);
+    }
+
+    // "shiplap -o type=oci copy": the word became the subcommand, a directory was meant.
+    void refuse_mixture() const {
+        for (auto const* subcommand : {copy_, inspect_}) {
+            if (!subcommand->parsed()) continue;
+            for (auto const* option : export_options_)
+                if (option->count() != 0)
+                    throw shiplap::option_error{option->get_name(), "does not go with the subcommand '" + subcommand->get_name() +
+                                                                        "'; if a directory of that name is meant, write dir:" + subcommand->get_name()};
+        }
+    }
+
+    CLI::App app_{"Exports directories and tars as container images.", "shiplap"};
+    CLI::App* copy_ = nullptr;
+    CLI::App* inspect_ = nullptr;
+    std::vector<CLI::Option const*> export_options_;
+    common_options common_;
+    export_arguments arguments_;
+    std::string source_, destination_, image_;
+    bool as_json_ = false;
+};
 
 } // namespace
 
 int main(int argc, char** argv) {
+    occupy_standard_streams();
     handle_signals();
     raise_file_limit();
     try {
-        return run(argc, argv);
+        return command_line{}.run(argc, argv);
     } catch (shiplap::option_error const& problem) {
         std::fprintf(stderr, "shiplap: %s\n", problem.what());
         return wrong_usage;
     } catch (interrupted const& stopped) {
-        std::fprintf(stderr, "shiplap: interrupted; nothing was published\n");
+        std::fprintf(stderr, "shiplap: interrupted; what was unfinished is removed\n");
         return 128 + stopped.signal;
     } catch (std::exception const& problem) {
         std::fprintf(stderr, "shiplap: %s\n", problem.what());

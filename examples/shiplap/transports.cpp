@@ -35,8 +35,7 @@ image_source open_source(location const& where) {
     return layout_store{where.path};
 }
 
-descriptor resolve(image_source const& source, location const& where) {
-    auto const entries = std::visit([](auto const& store) { return store.entries(); }, source);
+descriptor resolve(std::vector<descriptor> const& entries, location const& where) {
     // People write "app:1" where the full name is docker.io/library/app:1.
     std::string full;
     try {

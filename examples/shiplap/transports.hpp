@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 namespace shiplap_command {
 
@@ -23,7 +24,7 @@ using image_source = std::variant<shiplap::layout_store, shiplap::oci_archive_st
 /// Opens the place that `where` names for reading.
 image_source open_source(location const& where);
 
-/// The image that `where` names inside its place.
-shiplap::descriptor resolve(image_source const& source, location const& where);
+/// The image that `where` names among those in its place.
+shiplap::descriptor resolve(std::vector<shiplap::descriptor> const& entries, location const& where);
 
 } // namespace shiplap_command

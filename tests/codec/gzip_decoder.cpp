@@ -30,8 +30,8 @@ std::string reason_for_refusal(std::string_view packed) {
 TEST_CASE("gzip_decoder: any cut of input and output gives the same") {
     auto const content = prose(300'000);
     auto const packed = pack(gzip{}, content) + member("") + member("tail");
-    for (std::size_t const piece : {1, 7, 4096, 1'000'000})
-        for (std::size_t const given : {1, 13, 70'000})
+    for (std::size_t const piece : {1u, 7u, 4096u, 1'000'000u})
+        for (std::size_t const given : {1u, 13u, 70'000u})
             CHECK(unpack(gzip_decoder{}, packed, piece, given) == content + "tail");
 }
 

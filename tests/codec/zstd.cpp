@@ -101,8 +101,8 @@ TEST_CASE("zstd decoder: frames follow each other, skippable ones anywhere, in a
     auto const content = prose(300'000);
     auto const packed = skippable_frame("note") + pack(zstd{}, content) + skippable_frame("") +
                         pack(zstd{}, "") + pack(zstd{}, "tail") + skippable_frame("end");
-    for (std::size_t const piece : {1, 7, 4096, 1'000'000})
-        for (std::size_t const given : {1, 13, 70'000})
+    for (std::size_t const piece : {1u, 7u, 4096u, 1'000'000u})
+        for (std::size_t const given : {1u, 13u, 70'000u})
             CHECK(unpack(zstd_decoder{}, packed, piece, given) == content + "tail");
 }
 

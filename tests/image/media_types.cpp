@@ -9,7 +9,7 @@ using namespace shiplap;
 static_assert(media_types<oci_media_types>);
 static_assert(media_types<docker_media_types>);
 
-namespace {
+namespace twins {
 struct nameless {
     static constexpr std::string_view manifest = "a/b", config = "a/c";
     static constexpr std::string_view layer(std::string_view) { return {}; }
@@ -21,8 +21,9 @@ struct xz_media_types : oci_media_types {
                                 : oci_media_types::layer(encoding);
     }
 };
-} // namespace
+} // namespace twins
 
+using namespace twins;
 static_assert(!media_types<nameless>); // no index
 static_assert(media_types<xz_media_types>);
 
@@ -56,4 +57,17 @@ TEST_CASE("media types: the grammar of RFC 6838") {
                                       "a/b ", "a/\xc3\xa9", "x/" + std::string(128, 'y')}));
     CAPTURE(bad);
     CHECK_FALSE(is_media_type(bad));
+}
+
+TEST_CASE("media types: the encoding of a layer, whatever the family") {
+    for (auto const* table : {&table_of<oci_media_types>, &table_of<docker_media_types>})
+        for (std::string const encoding : {"", "gzip", "zstd"})
+            CHECK(layer_encoding(table->layer(encoding)) == encoding);
+    CHECK(layer_encoding("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd") == "zstd");
+    CHECK(layer_encoding("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip") == "gzip");
+    CHECK(layer_encoding("application/vnd.docker.image.rootfs.foreign.diff.tar").empty());
+    auto const other = GENERATE(values<std::string>({"", "text/plain", "application/vnd.in-toto+json",
+                                                     "application/vnd.oci.image.layer.v1.tar+xz",
+                                                     "application/vnd.oci.image.layer.v1.targzip"}));
+    CHECK_THROWS_AS(layer_encoding(other), error);
 }

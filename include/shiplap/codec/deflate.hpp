@@ -81,8 +81,11 @@ class zlib_stream {
     static constexpr std::size_t max_piece = std::size_t{1} << 30; // avail_in has 32 bits
 
     void run(std::string& out, int flush) {
-        // Room for all that this input can become, so that one round is the rule.
-        auto const room = static_cast<std::size_t>(::deflateBound(z_.get(), z_->avail_in));
+        static constexpr std::size_t most_room = 256 * 1024;
+        // Address space for the worst case, memory only for what comes.
+        auto const bound = static_cast<std::size_t>(::deflateBound(z_.get(), z_->avail_in));
+        out.reserve(out.size() + bound);
+        auto const room = std::min(bound, most_room);
         do {
             auto const before = out.size();
             out.resize(before + room);

@@ -10,8 +10,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdint>
-#include <ctime>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,18 +41,24 @@ inline std::string base64_of(std::string_view raw) {
 }
 
 /// RFC 3339 in UTC, rounded to seconds. Empty for any time within second 0 of 1970, as in the reference, and
-/// for years that have no name.
+/// for years that have no name. Not by gmtime(), which counts leap seconds if TZ is one of the "right" zones.
 inline std::string toc_time(timestamp time) {
-    if (time.seconds == 0) return {};
-    std::time_t const seconds = time.seconds + (time.nanoseconds >= 500'000'000 ? 1 : 0);
-    std::tm utc{};
-    if (::gmtime_r(&seconds, &utc) == nullptr || utc.tm_year < -1900) return {};
-    auto const padded = [](long value, std::size_t width) {
+    constexpr std::int64_t year_zero = -62167219200, last = 67768036191676799; // what gmtime() can name
+    if (time.seconds == 0 || time.seconds < year_zero || time.seconds >= last) return {};
+    auto const seconds = time.seconds + (time.nanoseconds >= 500'000'000 ? 1 : 0);
+    // The calendar repeats every 400 years; std::chrono knows no year above 32767.
+    constexpr std::int64_t cycle = 146097; // days
+    auto const days = (seconds - year_zero) / 86400, second = (seconds - year_zero) % 86400;
+    std::chrono::year_month_day const date{
+        std::chrono::sys_days{std::chrono::days{year_zero / 86400 + days % cycle}}};
+    auto const padded = [](std::int64_t value, std::size_t width) {
         auto const text = std::to_string(value);
         return std::string(width - std::min(width, text.size()), '0') + text;
     };
-    return padded(utc.tm_year + 1900L, 4) + '-' + padded(utc.tm_mon + 1L, 2) + '-' + padded(utc.tm_mday, 2) +
-           'T' + padded(utc.tm_hour, 2) + ':' + padded(utc.tm_min, 2) + ':' + padded(utc.tm_sec, 2) + 'Z';
+    return padded(static_cast<int>(date.year()) + days / cycle * 400, 4) + '-' +
+           padded(static_cast<unsigned>(date.month()), 2) + '-' +
+           padded(static_cast<unsigned>(date.day()), 2) + 'T' + padded(second / 3600, 2) + ':' +
+           padded(second / 60 % 60, 2) + ':' + padded(second % 60, 2) + 'Z';
 }
 
 inline std::string_view toc_type(entry_type type) noexcept {

@@ -48,7 +48,7 @@ class gzip_block {
   public:
     explicit gzip_block(int level) : level_{level}, compressor_{level} {}
 
-    std::string plain;                ///< all members' bytes, in order
+    std::string plain;                ///< all members' bytes, in order; run() uses them up
     std::vector<gzip_member> members; ///< their plain sizes add up to plain.size()
     std::string packed;               ///< set by run()
 
@@ -68,6 +68,7 @@ class gzip_block {
             packed += gzip_trailer(crc32_of(content), content.size());
             member.packed_size = packed.size() - start;
         }
+        clear(plain);
     }
 
     /// Plain and packed bytes together, supposing that nothing shrinks.
@@ -75,15 +76,17 @@ class gzip_block {
 
     /// Empty again, with its compressor and buffers of the usual size.
     void reuse() {
-        for (auto* buffer : {&plain, &packed}) {
-            buffer->clear();
-            if (buffer->capacity() > usual_capacity) buffer->shrink_to_fit();
-        }
+        clear(plain);
+        clear(packed);
         members.clear();
     }
 
   private:
-    static constexpr std::size_t usual_capacity = 2 * 1024 * 1024;
+    static void clear(std::string& buffer) {
+        static constexpr std::size_t usual_capacity = 2 * 1024 * 1024;
+        buffer.clear();
+        if (buffer.capacity() > usual_capacity) buffer.shrink_to_fit();
+    }
 
     int level_;
     typename Backend::compressor compressor_;

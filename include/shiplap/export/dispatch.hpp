@@ -63,9 +63,11 @@ exported_image export_spec_into(Sink sink, export_spec const& spec, build_result
 } // namespace detail
 
 /// Exports `result` as `spec` says; `env` lends executor, progress and timestamps. Throws a shiplap::error, and then
-/// nothing has become visible.
-inline exported_image export_image(export_spec const& spec, build_result result, env_ref env) {
+/// nothing has become visible. (A template, so that who does not call it does not compile every sink and codec.)
+template <export_env Env>
+exported_image export_image(export_spec const& spec, build_result result, Env& lent) {
     if (spec.config) result.config = spec.config;
+    env_ref env{lent};
     clamp_timestamps const clamp{{.seconds = spec.epoch.value_or(0)}};
     if (spec.rewrite_timestamps) env.timestamps = timestamps_ref{clamp};
 
@@ -73,9 +75,10 @@ inline exported_image export_image(export_spec const& spec, build_result result,
     switch (spec.type) {
     case output_type::image: return into(layout_sink{spec.store.empty() ? default_store() : spec.store});
     case output_type::oci:
+        if (!spec.tar) return into(layout_sink{spec.destination});
+        return into(oci_archive_sink{spec.destination});
     case output_type::docker:
         if (!spec.tar) return into(layout_sink{spec.destination});
-        if (spec.type == output_type::oci) return into(oci_archive_sink{spec.destination});
         return into(docker_archive_sink{spec.destination});
     case output_type::local: return into(filesystem_sink{spec.destination, {.extraction = {.progress = env.progress}}});
     case output_type::tar: return into(rootfs_tar_sink{spec.destination});
@@ -83,10 +86,11 @@ inline exported_image export_image(export_spec const& spec, build_result result,
     throw error{error_code::unsupported, "export", "", "unknown type of output"};
 }
 
-/// The same with a default_env.
-inline exported_image export_image(export_spec const& spec, build_result result) {
-    default_env env;
-    return export_image(spec, std::move(result), env_ref{env});
+/// The same with an env that nobody else sees.
+template <export_env Env = default_env>
+exported_image export_image(export_spec const& spec, build_result result) {
+    Env env;
+    return export_image(spec, std::move(result), env);
 }
 
 } // namespace shiplap

@@ -41,12 +41,15 @@ inline std::string fold_name(std::string_view name) {
     std::string out;
     for (std::size_t i = 0; i < name.size(); ++i) {
         auto const rest = name.substr(i);
-        if (rest.starts_with("\u017f")) // long s
-            out += 's', i += 1;
-        else if (rest.starts_with("\u212a")) // kelvin sign
-            out += 'k', i += 2;
-        else
+        if (rest.starts_with("\u017f")) { // long s
+            out += 's';
+            i += 1;
+        } else if (rest.starts_with("\u212a")) { // kelvin sign
+            out += 'k';
+            i += 2;
+        } else {
             out += 'A' <= name[i] && name[i] <= 'Z' ? static_cast<char>(name[i] - 'A' + 'a') : name[i];
+        }
     }
     return out;
 }
@@ -172,18 +175,18 @@ inline std::string escape_html(std::string_view plain) {
     out.reserve(plain.size());
     for (std::size_t i = 0; i < plain.size(); ++i) {
         auto const rest = plain.substr(i);
-        if (rest[0] == '<')
+        if (rest.starts_with("\u2028") || rest.starts_with("\u2029")) {
+            out += rest[2] == '\xa8' ? "\\u2028" : "\\u2029";
+            i += 2;
+        } else if (rest[0] == '<') {
             out += "\\u003c";
-        else if (rest[0] == '>')
+        } else if (rest[0] == '>') {
             out += "\\u003e";
-        else if (rest[0] == '&')
+        } else if (rest[0] == '&') {
             out += "\\u0026";
-        else if (rest.starts_with("\u2028"))
-            out += "\\u2028", i += 2;
-        else if (rest.starts_with("\u2029"))
-            out += "\\u2029", i += 2;
-        else
+        } else {
             out += rest[0];
+        }
     }
     return out;
 }

@@ -4,8 +4,8 @@
 //   expression               meaning
 //   M::index                 media type of an index (Docker: manifest list)
 //   M::manifest, M::config   of an image manifest and its configuration
-//   M::layer(encoding)       of a layer in this encoding ("", "gzip", "zstd"); empty: the family has no name
-//   for it M::layer_annotations     whether layer descriptors may carry annotations
+//   M::layer(encoding)       of a layer in this encoding ("", "gzip", "zstd"); empty if there is none
+//   M::layer_annotations     whether layer descriptors may carry annotations
 //
 // Sources: image-spec, media-types.md; Docker's "Image Manifest Version 2, Schema 2". Docker's zstd type is
 // not in Docker's specification: containerd reads it, skopeo refuses it.

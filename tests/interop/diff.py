@@ -1,0 +1,77 @@
+#!/usr/bin/python3
+"""diff.py COMMAND [SEED...]: random pairs of trees; lower + diff:LOWER:UPPER, unpacked, is upper again.
+
+umoci unpacks it, and our own extraction. A failure names the seed that repeats it.
+"""
+
+import shutil
+import sys
+
+import trees
+from common import (DEVICES, IS_ROOT, Report, Shiplap, Workplace, expect, expect_same_tree, has, run, survey,
+                    umoci_unpack, without_devices)
+from images import check_layout
+
+PAIRS = 24
+
+
+def pair(work, seed):
+    """A tree, and what became of it; every fourth time an unrelated one."""
+    lower, upper = work.place("lower"), work.place("upper")
+    trees.random_tree(lower, seed)
+    if seed % 4 == 3:
+        trees.random_tree(upper, seed + 1000)
+    else:
+        run("cp", "--archive", lower, upper)
+        trees.mutate(upper, seed)
+    return lower, upper
+
+
+def links_by_content(tree):
+    """A link to a file that did not change costs no copy of it, so the other name may end up apart from it.
+
+    Which names share an inode is only known to a layer for files that it holds; see the rules for hard links.
+    """
+    return {path: facts._replace(links=()) for path, facts in tree.items()}
+
+
+def upper_comes_back(command, work, lower, upper):
+    layout, rootfs = work.place("layout"), work.place("rootfs")
+    command("-o", f"type=oci,tar=false,dest={layout}", "-t", "x:1", f"dir:{lower}", f"diff:{lower}:{upper}")
+    image = check_layout(layout, "gzip", "oci", "sha256")
+    wanted = survey(upper)
+    command("copy", f"oci-layout:{layout}:1", f"rootfs:{rootfs}")
+    expect_same_tree(links_by_content(survey(rootfs)), links_by_content(without_devices(wanted)))
+    if has("umoci"):
+        found = survey(umoci_unpack(layout, "1", work.place("bundle")))
+        expect_same_tree(links_by_content(found), links_by_content(wanted))
+    return image
+
+
+def nothing_changed(command, work, lower):
+    """The difference of a tree and its copy is an empty layer: two blocks of zeros."""
+    copy, layout = work.place("copy"), work.place("layout")
+    run("cp", "--archive", lower, copy)
+    command("-o", f"type=oci,tar=false,dest={layout}", "-t", "x:1", f"diff:{lower}:{copy}")
+    expect(check_layout(layout, "gzip", "oci", "sha256").plain == [bytes(1024)], "the layer is not empty")
+
+
+def main(path, seeds):
+    report, command = Report(), Shiplap(path)
+    if not has("umoci"):
+        report.skip("unpacking with umoci", "it is not installed")
+    if not IS_ROOT:
+        report.skip("owners, device nodes, capabilities", "only root can make them")
+    for seed in seeds:
+        with Workplace() as work:
+            lower, upper = pair(work, seed)
+            report.check(f"seed {seed}: lower and difference give upper", upper_comes_back, command, work, lower, upper)
+            report.check(f"seed {seed}: the other way round", upper_comes_back, command, work, upper, lower)
+            report.check(f"seed {seed}: no difference, no entries", nothing_changed, command, work, lower)
+    report.exit()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    main(sys.argv[1], [int(seed) for seed in sys.argv[2:]] or range(PAIRS))
