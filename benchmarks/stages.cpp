@@ -1,10 +1,9 @@
-// Each stage alone, beside the bare library call that it is built on. The ratio of two rows of one run is what counts:
-// stage/raw says what the stage costs on top.
+// Each stage alone, beside the bare library call that it is built on. The ratio of two rows of one run is
+// what counts: stage/raw says what the stage costs on top.
 
 #include <shiplap/shiplap.hpp>
 
 #include <benchmark/benchmark.h>
-
 #include <cryptopp/sha.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -34,13 +33,15 @@ std::string const& sample() {
 }
 
 void count_bytes(benchmark::State& state) {
-    state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(sample().size()));
+    state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) *
+                            static_cast<std::int64_t>(sample().size()));
 }
 
 template <class Stage>
 void push_through(Stage& stage, std::size_t piece) {
     null_sink out;
-    for (std::size_t at = 0; at < sample().size(); at += piece) stage.write(as_bytes(std::string_view{sample()}.substr(at, piece)), out);
+    for (std::size_t at = 0; at < sample().size(); at += piece)
+        stage.write(as_bytes(std::string_view{sample()}.substr(at, piece)), out);
     stage.finish(out);
 }
 
@@ -99,7 +100,8 @@ void raw_zlib(benchmark::State& state) {
         stream.next_out = to.data();
         stream.avail_out = static_cast<uInt>(to.size());
         deflate(&stream, Z_FINISH);
-        state.counters["packed"] = static_cast<double>(stream.total_out) / static_cast<double>(sample().size());
+        state.counters["packed"] =
+            static_cast<double>(stream.total_out) / static_cast<double>(sample().size());
         deflateEnd(&stream);
     }
     count_bytes(state);
@@ -109,7 +111,8 @@ BENCHMARK(raw_zlib)->Arg(1)->Arg(6)->Arg(9)->Unit(benchmark::kMillisecond)->UseR
 void raw_zstd(benchmark::State& state) {
     std::vector<char> to(ZSTD_compressBound(sample().size()));
     for ([[maybe_unused]] auto _ : state) {
-        auto const size = ZSTD_compress(to.data(), to.size(), sample().data(), sample().size(), static_cast<int>(state.range(0)));
+        auto const size = ZSTD_compress(to.data(), to.size(), sample().data(), sample().size(),
+                                        static_cast<int>(state.range(0)));
         state.counters["packed"] = static_cast<double>(size) / static_cast<double>(sample().size());
     }
     count_bytes(state);
@@ -136,8 +139,14 @@ void stage_encoder(benchmark::State& state) {
     }
     count_bytes(state);
 }
-BENCHMARK_TEMPLATE(stage_encoder, gzip)->ArgsProduct({{1, 6, 9}, {1, 2}})->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK_TEMPLATE(stage_encoder, zstd)->ArgsProduct({{3, 9}, {1, 2}})->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK_TEMPLATE(stage_encoder, gzip)
+    ->ArgsProduct({{1, 6, 9}, {1, 2}})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_TEMPLATE(stage_encoder, zstd)
+    ->ArgsProduct({{3, 9}, {1, 2}})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 void stage_tar_writer(benchmark::State& state) {
     auto const size = static_cast<std::size_t>(state.range(0));

@@ -1,9 +1,9 @@
-// A layer has two digests. The diff_id names the tar that was packed; the blob's digest names the packed bytes. The
-// first stays whatever the codec, the second changes with it.
-
-#include "demo_tree.hpp"
+// A layer has two digests. The diff_id names the tar that was packed; the blob's digest names the packed
+// bytes. The first stays whatever the codec, the second changes with it.
 
 #include <shiplap/shiplap.hpp>
+
+#include "demo_tree.hpp"
 
 #include <iostream>
 
@@ -19,7 +19,8 @@ int main() {
 
     std::cout << "diff_id          " << plain.diff_id.text() << '\n'
               << "uncompressed     " << plain.blob.digest.text() << "  " << plain.blob.size << " bytes\n"
-              << "gzip             another digest: " << (packed.blob.digest != plain.blob.digest ? "yes" : "no")
+              << "gzip             another digest: "
+              << (packed.blob.digest != plain.blob.digest ? "yes" : "no")
               << ", smaller: " << (packed.blob.size < plain.blob.size ? "yes" : "no") << '\n'
               << "same diff_id     " << (packed.diff_id == plain.diff_id ? "yes" : "no") << '\n'
               << "blobs in store   " << store.blobs().size() << '\n';

@@ -1,8 +1,9 @@
-// From a directory to an OCI layout that skopeo, umoci, podman and buildah read: `skopeo inspect oci:app-layout:1.0`.
-
-#include "demo_tree.hpp"
+// From a directory to an OCI layout that skopeo, umoci, podman and buildah read: `skopeo inspect
+// oci:app-layout:1.0`.
 
 #include <shiplap/shiplap.hpp>
+
+#include "demo_tree.hpp"
 
 #include <iostream>
 

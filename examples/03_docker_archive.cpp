@@ -1,8 +1,8 @@
 // An archive for `docker load`, and back: whatever is written can be read, and has the same digest.
 
-#include "demo_tree.hpp"
-
 #include <shiplap/shiplap.hpp>
+
+#include "demo_tree.hpp"
 
 #include <iostream>
 
@@ -17,7 +17,8 @@ int main() {
 
     docker_archive_store const archive{"app.tar"};
     for (auto const& entry : archive.entries())
-        std::cout << name_of_entry(entry).full << "  same digest: " << (entry.digest == image.root.digest ? "yes" : "no") << '\n';
+        std::cout << name_of_entry(entry).full
+                  << "  same digest: " << (entry.digest == image.root.digest ? "yes" : "no") << '\n';
     std::cout << "media type  " << image.root.media_type << '\n' //
               << "image id    " << image.config.digest.text() << '\n';
 }

@@ -1,9 +1,9 @@
-// Same input, same bytes: for any number of threads, and on any day. With an epoch, also for files that were touched
-// since: clamp_timestamps is one of the policies that an env carries.
-
-#include "demo_tree.hpp"
+// Same input, same bytes: for any number of threads, and on any day. With an epoch, also for files that were
+// touched since: clamp_timestamps is one of the policies that an env carries.
 
 #include <shiplap/shiplap.hpp>
+
+#include "demo_tree.hpp"
 
 #include <iostream>
 

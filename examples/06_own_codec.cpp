@@ -1,14 +1,14 @@
 // A codec of your own: xz, with liblzma. A stage, a struct of options, and a table that names its media type.
 
+#include <shiplap/shiplap.hpp>
+
 #include "demo_tree.hpp"
 
-#include <shiplap/shiplap.hpp>
+#include <lzma.h>
 
 #include <array>
 #include <iostream>
 #include <memory>
-
-#include <lzma.h>
 
 using namespace shiplap;
 
@@ -42,12 +42,13 @@ class xz_stream { // both ways: encoder (write, finish) and decoder (read) diffe
         stream_->next_out = reinterpret_cast<std::uint8_t*>(into.data());
         stream_->avail_out = into.size();
         auto const state = lzma_code(stream_.get(), action);
-        if (state != LZMA_OK && state != LZMA_STREAM_END) throw format_error{"code", "xz", "liblzma says " + std::to_string(state)};
+        if (state != LZMA_OK && state != LZMA_STREAM_END)
+            throw format_error{"code", "xz", "liblzma says " + std::to_string(state)};
         return into.size() - stream_->avail_out;
     }
 
     using end = decltype([](lzma_stream* stream) { lzma_end(stream), delete stream; });
-    std::unique_ptr<lzma_stream, end> stream_{new lzma_stream(LZMA_STREAM_INIT)}; // stays where it is when this moves
+    std::unique_ptr<lzma_stream, end> stream_{new lzma_stream(LZMA_STREAM_INIT)}; // must not move, this may
     std::array<std::byte, 16384> room_{};
 };
 
@@ -63,16 +64,18 @@ struct xz {
 
 struct oci_with_xz : oci_media_types {
     static constexpr std::string_view layer(std::string_view encoding) {
-        return encoding == "xz" ? "application/vnd.oci.image.layer.v1.tar+xz" : oci_media_types::layer(encoding);
+        if (encoding == "xz") return "application/vnd.oci.image.layer.v1.tar+xz";
+        return oci_media_types::layer(encoding);
     }
 };
 
 int main() {
     exporter out{xz{}, oci_with_xz{}, sha256{}, memory_sink{}};
-    auto const image = out(build_result{.layers = {directory_layer{.path = demo_tree("app"), .owners = root_owned}}});
+    auto const image = out({.layers = {directory_layer{.path = demo_tree("app"), .owners = root_owned}}});
 
     string_sink tar;
     decoded_source plain{xz::decoder(), out.sink().store().reader(image.layers[0].blob.digest)};
     transfer(plain, tar);
-    std::cout << "round trip: " << (digest::of<sha256>(as_bytes(tar.text)) == image.layers[0].diff_id) << '\n';
+    auto const unpacked = digest::of<sha256>(as_bytes(tar.text));
+    std::cout << "round trip: " << (unpacked == image.layers[0].diff_id) << '\n';
 }

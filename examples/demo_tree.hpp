@@ -1,5 +1,6 @@
 #pragma once
-// A small directory that is the same on every machine: content, modes and times are fixed. The examples pack it with
+// A small directory that is the same on every machine: content, modes and times are fixed. The examples pack
+// it with
 // `.owners = root_owned`, so that it does not matter who runs them.
 
 #include <filesystem>

@@ -29,8 +29,7 @@ shiplap::descriptor const& first(shiplap::image_manifest const& manifest) {
 }
 
 TEST_CASE("a forward declaration is the type that the library defines") {
-    auto const some = digest::of<sha256>({});
-    image_manifest manifest{.config = {.digest = some}};
-    manifest.layers.push_back({.media_type = "x", .digest = some});
+    descriptor const layer{"x", digest::of<sha256>({})};
+    image_manifest const manifest{"", layer, {layer}};
     CHECK(first(manifest).media_type == "x");
 }

@@ -42,7 +42,8 @@ void deliver(Store const& store, location const& from, location const& to, Sink 
     auto names = names_for(store, from, to, root);
     std::erase(names, image_name{});
     copy_env env{display};
-    copy(named_entry(root, {}), names, interruptible_store{store}, sink, env);
+    auto const piece = to.transport == "rootfs" ? std::size_t{16} << 10 : transfer_size;
+    copy(named_entry(root, {}), names, interruptible_store{store, piece}, sink, env);
     auto* const out = to.path == "-" ? stderr : stdout; // standard output may carry the image itself
     std::fprintf(out, "%s\n", root.digest.text().c_str());
 }
@@ -60,7 +61,7 @@ void copy_image(std::string const& source, std::string const& destination, commo
         [&](auto const& store) {
             if (to.transport == "oci-archive") return deliver(store, from, to, oci_archive_sink{to.path}, display);
             if (to.transport == "docker-archive") return deliver(store, from, to, docker_archive_sink{to.path}, display);
-            if (to.transport == "rootfs") return deliver(store, from, to, filesystem_sink{to.path}, display);
+            if (to.transport == "rootfs") return deliver(store, from, to, filesystem_sink{to.path, {.extraction = {.progress = progress_ref{display}}}}, display);
             return deliver(store, from, to, layout_sink{to.path}, display);
         },
         opened);

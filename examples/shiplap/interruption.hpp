@@ -7,6 +7,8 @@
 #include <shiplap/layer/any.hpp>
 #include <shiplap/store/concept.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -62,29 +64,32 @@ class interruptible_layer {
     shiplap::any_layer_source layer_;
 };
 
-/// A blob_reader_source, interruptible.
+/// A blob_reader_source, interruptible. Hands out pieces of at most `piece` bytes: small ones for who makes much of them,
+/// as of a few packed bytes thousands of files.
 template <shiplap::blob_reader_source Store>
 class interruptible_store {
   public:
-    explicit interruptible_store(Store const& from) : from_{from} {}
+    interruptible_store(Store const& from, std::size_t piece) : from_{from}, piece_{piece} {}
 
     [[nodiscard]] bool contains(shiplap::digest const& which) const { return from_.contains(which); }
     [[nodiscard]] auto reader(shiplap::digest const& which) const {
         check_interrupted();
-        return checked_source{from_.reader(which)};
+        return checked_source{from_.reader(which), piece_};
     }
 
   private:
     struct checked_source {
         shiplap::blob_reader_of<Store> from;
+        std::size_t piece;
         std::size_t read(shiplap::bytes_span into) {
             check_interrupted();
-            return from.read(into);
+            return from.read(into.first(std::min(into.size(), piece)));
         }
         void rewind() { from.rewind(); }
     };
 
     Store const& from_;
+    std::size_t piece_;
 };
 
 } // namespace shiplap_command

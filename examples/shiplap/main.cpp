@@ -68,14 +68,15 @@ void add_values(CLI::App& app, std::string const& names, std::vector<std::string
     app.add_option(names, values, description)->type_name(type)->allow_extra_args(false);
 }
 
-void add_common(CLI::App& app, common_options& common) {
-    add_value(app, "--progress", common.progress, "STYLE", "auto, tty, plain, json or none; on standard error");
-    add_value(app, "--store", common.store, "DIR",
-              "the local image store; else $SHIPLAP_STORE, else shiplap in $XDG_DATA_HOME or ~/.local/share");
-    app.add_option("--jobs", common.jobs, "threads, by default one per processor; the result does not depend on it")
-        ->type_name("N")
-        ->check(CLI::Range(1U, 1024U).description(""));
+void add_store(CLI::App& app, common_options& common) {
+    add_value(app, "--store", common.store, "DIR", "image store; else $SHIPLAP_STORE, else ${XDG_DATA_HOME:-~/.local/share}/shiplap");
 }
+
+void add_progress(CLI::App& app, common_options& common) {
+    add_value(app, "--progress", common.progress, "STYLE", "auto, tty, plain, json or none; on standard error");
+}
+
+constexpr char image_forms[] = "IMAGE is oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME] or store:NAME.\n";
 
 /// The command line, declared and parsed.
 class command_line {
@@ -84,11 +85,10 @@ class command_line {
         common_.jobs = std::max(1U, std::thread::hardware_concurrency());
         app_.formatter(std::make_shared<help_formatter>());
         app_.set_help_flag("-h,--help", "this text");
-        app_.set_version_flag("--version", std::string{"shiplap "} + shiplap::version);
+        app_.set_version_flag("--version", std::string{"shiplap "} + shiplap::version, "the version");
         app_.failure_message(explain);
         app_.footer(
             "INPUT is a layer: DIR, FILE.tar[.gz|.zst], dir:PATH, tar:PATH (tar:- is standard input) or diff:LOWER:UPPER.\n"
-            "IMAGE is oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME] or store:NAME.\n"
             "A directory called like a subcommand is written dir:copy.\n"
             "\n"
             "Standard output has the digest of the image; with dest=- it has the archive, and the digest goes to standard error.\n"
@@ -135,21 +135,29 @@ class command_line {
         add_value(app_, "--metadata-file", arguments_.metadata_file, "FILE", "write digests and names as JSON");
         for (auto const* option : app_.get_options())
             if (option->get_name() != "--help" && option->get_name() != "--version") export_options_.push_back(option);
-        add_common(app_, common_);
+        add_store(app_, common_);
+        add_progress(app_, common_);
+        app_.add_option("--jobs", common_.jobs, "threads, by default one per processor; the result does not depend on it")
+            ->type_name("N")
+            ->check(CLI::Range(1U, 1024U).description(""));
     }
 
     void declare_copy() {
         copy_ = app_.add_subcommand("copy", "copy an image, bytes unchanged");
         add_value(*copy_, "SRC", source_, "", "IMAGE")->required();
         add_value(*copy_, "DST", destination_, "", "IMAGE; or rootfs:DIR, which extracts it")->required();
-        add_common(*copy_, common_);
+        add_store(*copy_, common_);
+        add_progress(*copy_, common_);
+        copy_->footer(std::string{image_forms} + "An archive called - is standard input or output. Without NAME an image keeps the names it has.\n\n"
+                                                 "Example: shiplap copy docker-archive:app.tar oci-layout:app:1");
     }
 
     void declare_inspect() {
         inspect_ = app_.add_subcommand("inspect", "show manifest, configuration, layers and sizes");
-        add_value(*inspect_, "IMAGE", image_, "", "what to show")->required();
+        add_value(*inspect_, "IMAGE", image_, "", "which one")->required();
         inspect_->add_flag("--json", as_json_, "as one JSON object");
-        add_common(*inspect_, common_);
+        add_store(*inspect_, common_);
+        inspect_->footer(std::string{image_forms} + "\nExample: shiplap inspect oci-layout:app:1");
     }
 
     // "shiplap -o type=oci copy": the word became the subcommand, a directory was meant.

@@ -102,7 +102,7 @@ std::string live_line(activity const& one, clock::time_point now, std::size_t wi
         facts.push_back({format("%3.0f%%", share * 100), 5});
     }
     facts.push_back({human_size(one.done), 4});
-    facts.push_back({pace.speed(), 2});
+    if (one.done != 0) facts.push_back({pace.speed(), 2});
     if (auto eta = pace.eta(one); !eta.empty()) facts.push_back({std::move(eta), 3});
 
     auto const length = [&] {

@@ -95,7 +95,8 @@ TEST_CASE("errors name the path", "[file]") {
 TEST_CASE("a full disk is an error, and nothing appears", "[file]") {
     temp_dir dir;
     auto const before = std::signal(SIGXFSZ, SIG_IGN);
-    struct rlimit old {}, small {};
+    struct rlimit old {
+    }, small{};
     REQUIRE(::getrlimit(RLIMIT_FSIZE, &old) == 0);
     small = {1000, old.rlim_max};
     REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);

@@ -22,7 +22,9 @@ static_assert(!progress_observer<int>);
 
 TEST_CASE("a progress_ref hands events to its observer", "[progress]") {
     std::vector<std::string> heard;
-    auto observer = [&](progress_event const& event) { heard.emplace_back(event.what == progress_event::kind::warning ? event.text : event.subject); };
+    auto observer = [&](progress_event const& event) {
+        heard.emplace_back(event.what == progress_event::kind::warning ? event.text : event.subject);
+    };
     progress_ref const ref{observer};
     progress_event event;
     event.subject = "layer";

@@ -25,7 +25,7 @@ TEST_CASE("a block packs its members one behind the other") {
         block.members[1].plain_size = 30'000;
         block.members[1].hashed_size = 29'000;
         block.members[2].plain_size = 10'000;
-        CHECK(block.weight() == 200'000);
+        CHECK(block.weight() >= content.size());
         block.run();
         std::string_view packed{block.packed};
         std::string_view plain{content};
@@ -46,15 +46,21 @@ TEST_CASE("a block packs its members one behind the other") {
     }
 }
 
-TEST_CASE("a block that was large gives its memory back") {
-    detail::gzip_block<zlib_deflate> block{1};
-    block.plain = noise(8 * mebibyte);
-    block.members.resize(1);
-    block.members[0].plain_size = block.plain.size();
-    block.run();
-    block.reuse();
-    CHECK(block.plain.capacity() < 3 * mebibyte);
-    CHECK(block.packed.capacity() < 3 * mebibyte);
+TEST_CASE("a writer uses one block again and again where nothing is parallel") {
+    detail::gzip_writer<zlib_deflate> writer{{}, 6};
+    std::string packed;
+    auto const emit = [&](auto const& block) { packed += block.packed; };
+    std::vector<void const*> buffers;
+    for (int i = 0; i < 6; ++i) {
+        writer.block().plain.append(100'000, 'a');
+        writer.block().members.push_back({.plain_size = 100'000});
+        buffers.push_back(writer.block().plain.data());
+        writer.post(emit);
+    }
+    writer.drain(emit);
+    CHECK(unpack(gzip_decoder{}, packed) == std::string(600'000, 'a'));
+    std::sort(buffers.begin(), buffers.end());
+    CHECK(std::unique(buffers.begin(), buffers.end()) - buffers.begin() <= 2);
 }
 
 TEST_CASE("a member sink writes one member of any length") {

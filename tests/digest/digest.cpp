@@ -34,7 +34,8 @@ TEST_CASE("what is no digest is refused", "[digest]") {
 
 TEST_CASE("a verifier accepts just what was promised", "[digest]") {
     std::string const text = "content";
-    auto const expected = GENERATE_COPY(digest::of<sha256>(as_bytes(text)), digest::of<sha512>(as_bytes(text)));
+    auto const expected =
+        GENERATE_COPY(digest::of<sha256>(as_bytes(text)), digest::of<sha512>(as_bytes(text)));
     auto const check = [&](std::string_view bytes, std::uint64_t size) {
         digest_verifier verifier{expected, size};
         for (auto const c : bytes) verifier.write(as_bytes({&c, 1}));

@@ -1,8 +1,7 @@
+#include <shiplap/bytes/pipeline.hpp>
 #include <shiplap/digest/tap.hpp>
 
 #include "support/catch.hpp"
-
-#include <shiplap/bytes/pipeline.hpp>
 
 #include <stdexcept>
 

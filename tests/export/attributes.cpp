@@ -8,7 +8,8 @@ namespace {
 
 std::string shown(attributes const& parsed) {
     std::string out;
-    for (auto const& one : parsed) out += one.key + "=" + one.value + "@" + std::to_string(one.position) + "|";
+    for (auto const& one : parsed)
+        out += one.key + "=" + one.value + "@" + std::to_string(one.position) + "|";
     return out;
 }
 

@@ -1,13 +1,12 @@
 #include <shiplap/export/dispatch.hpp>
-
-#include "support/catch.hpp"
-#include "support/temp.hpp"
-#include "support/trees.hpp"
-
 #include <shiplap/layer/directory.hpp>
 #include <shiplap/sink/memory.hpp>
 #include <shiplap/store/docker_archive.hpp>
 #include <shiplap/store/oci_archive.hpp>
+
+#include "support/catch.hpp"
+#include "support/temp.hpp"
+#include "support/trees.hpp"
 
 using namespace shiplap;
 
@@ -50,10 +49,12 @@ TEST_CASE("both faces give the same image", "[dispatch]") {
     };
     for (auto const& [options, fixed_policies] : rows) {
         CAPTURE(options);
-        auto const chosen = run("type=docker,name=example.com/app:1,dest=" + dir / "out.tar" + "," + options, result);
+        auto const chosen =
+            run("type=docker,name=example.com/app:1,dest=" + dir / "out.tar" + "," + options, result);
         CHECK(chosen.root == fixed_policies(result).root);
     }
-    auto spec = export_spec::from(parse_attributes("type=oci,name=example.com/app:1,compression=zstd,dest=" + dir / "out.tar"));
+    auto spec = export_spec::from(
+        parse_attributes("type=oci,name=example.com/app:1,compression=zstd,dest=" + dir / "out.tar"));
     spec.digest = sha512{};
     CHECK(export_image(spec, result).root == fixed<zstd, oci_media_types, sha512>(result).root);
 }
@@ -83,7 +84,8 @@ TEST_CASE("every type of output puts the image where it should be", "[dispatch]"
     run("type=tar,dest=" + dir / "root.tar", result);
     memory_store store;
     default_env env;
-    CHECK(digest::of<sha256>(as_bytes(read_file(dir / "root.tar", 1 << 24))) == pack<sha256>(result.layers[0], uncompressed{}, store, env).diff_id);
+    CHECK(digest::of<sha256>(as_bytes(read_file(dir / "root.tar", 1 << 24))) ==
+          pack<sha256>(result.layers[0], uncompressed{}, store, env).diff_id);
 }
 
 TEST_CASE("an epoch clamps the layers only if asked", "[dispatch]") {

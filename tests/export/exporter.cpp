@@ -1,16 +1,15 @@
-#include <shiplap/export/exporter.hpp>
-
-#include "support/catch.hpp"
-#include "support/temp.hpp"
-#include "support/trees.hpp"
-
 #include <shiplap/codec/estargz.hpp>
 #include <shiplap/codec/gzip.hpp>
 #include <shiplap/codec/zstd.hpp>
+#include <shiplap/export/exporter.hpp>
 #include <shiplap/layer/directory.hpp>
 #include <shiplap/layer/existing.hpp>
 #include <shiplap/sink/layout.hpp>
 #include <shiplap/sink/memory.hpp>
+
+#include "support/catch.hpp"
+#include "support/temp.hpp"
+#include "support/trees.hpp"
 
 using namespace shiplap;
 
@@ -87,7 +86,8 @@ TEST_CASE("a stored layer is used as it is, unless forced into another encoding"
     temp_dir dir;
     memory_store store;
     default_env env;
-    auto const stored = pack<sha256>(directory_layer{.path = (sample(dir), dir / "tree"), .owners = root_owned}, gzip{}, store, env);
+    auto const stored = pack<sha256>(
+        directory_layer{.path = (sample(dir), dir / "tree"), .owners = root_owned}, gzip{}, store, env);
     build_result const result{.layers = {blob_in_store(store, stored)}};
 
     exporter same{zstd{}, oci_media_types{}, sha256{}, memory_sink{}};
@@ -99,10 +99,13 @@ TEST_CASE("a stored layer is used as it is, unless forced into another encoding"
     CHECK(forced.diff_id == stored.diff_id);
 
     exporter to_gzip{gzip{.level = 1}, oci_media_types{}, sha256{}, memory_sink{}};
-    CHECK(to_gzip(result, {.force_compression = true}).layers[0].blob.digest == stored.blob.digest); // the level does not count
+    CHECK(to_gzip(result, {.force_compression = true}).layers[0].blob.digest ==
+          stored.blob.digest); // the level does not count
 
     exporter to_estargz{estargz{}, oci_media_types{}, sha256{}, memory_sink{}};
-    CHECK(to_estargz(result, {.force_compression = true}).layers[0].annotations.contains(toc_digest_annotation));
+    CHECK(to_estargz(result, {.force_compression = true})
+              .layers[0]
+              .annotations.contains(toc_digest_annotation));
 }
 
 TEST_CASE("an image without layers is one", "[exporter]") {

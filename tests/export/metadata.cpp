@@ -1,9 +1,8 @@
+#include <shiplap/codec/uncompressed.hpp>
 #include <shiplap/export/metadata.hpp>
+#include <shiplap/sink/memory.hpp>
 
 #include "support/catch.hpp"
-
-#include <shiplap/codec/uncompressed.hpp>
-#include <shiplap/sink/memory.hpp>
 
 using namespace shiplap;
 

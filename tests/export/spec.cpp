@@ -6,10 +6,14 @@ using namespace shiplap;
 
 namespace {
 
-export_spec spec_of(std::string const& text) { return export_spec::from(parse_attributes(text)); }
+export_spec spec_of(std::string const& text) {
+    return export_spec::from(parse_attributes(text));
+}
 
 std::string codec_of(export_spec const& spec) {
-    return std::visit([](auto const& codec) { return std::string{codec.name} + " " + std::to_string(codec.level); }, spec.codec);
+    return std::visit(
+        [](auto const& codec) { return std::string{codec.name} + " " + std::to_string(codec.level); },
+        spec.codec);
 }
 
 } // namespace
@@ -72,7 +76,8 @@ TEST_CASE("names are normalised", "[spec]") {
 }
 
 TEST_CASE("annotations land on their object, with their case", "[spec]") {
-    auto const spec = spec_of("type=oci,annotation.Org.Key=v,annotation-manifest.x=1,annotation-manifest-descriptor.y=2,annotation[linux/amd64].z=3");
+    auto const spec = spec_of("type=oci,annotation.Org.Key=v,annotation-manifest.x=1,annotation-manifest-"
+                              "descriptor.y=2,annotation[linux/amd64].z=3");
     CHECK(spec.annotations == annotation_map{{"Org.Key", "v"}, {"x", "1"}});
     CHECK(spec.descriptor_annotations == annotation_map{{"y", "2"}});
     REQUIRE(spec.warnings.size() == 1); // a selector has nothing to select from
@@ -96,7 +101,8 @@ TEST_CASE("what is wrong is named, with what would be right", "[spec]") {
         {"type=oci,compresion=gzip", "unknown option at position 10; the nearest known one is 'compression'"},
         {"type=oci,nam=x", "nearest known one is 'name'"},
         {"type=oci,anotation.k1=x", "nearest known one is 'annotation.k1'"},
-        {"type=oci,compression=brotli", "unsupported compression type brotli; known are uncompressed, gzip, estargz, zstd"},
+        {"type=oci,compression=brotli",
+         "unsupported compression type brotli; known are uncompressed, gzip, estargz, zstd"},
         {"type=oci,compression=GZIP", "unsupported compression type GZIP"},
         {"type=oci,compression-level=10", "10"},
         {"type=oci,compression=gzip,compression-level=-1", "between 0 and 9"},
@@ -112,9 +118,12 @@ TEST_CASE("what is wrong is named, with what would be right", "[spec]") {
         {"type=oci,source-date-epoch=now", "invalid source-date-epoch"},
         {"type=oci,compatibility-version=31", "unsupported compatibility-version 31"},
         {"type=image,compatibility-version=10,compression=zstd", "compression=zstd"},
-        {"type=image,compression=estargz,oci-mediatypes=false", "exporter option \"compression=estargz\" conflicts with \"oci-mediatypes=false\""},
-        {"type=image,oci-artifact=true,oci-mediatypes=false", "exporter option \"oci-artifact=true\" conflicts with \"oci-mediatypes=false\""},
-        {"type=image,annotation-index.a=b,oci-mediatypes=false", "cannot export annotations with \"oci-mediatypes=false\""},
+        {"type=image,compression=estargz,oci-mediatypes=false",
+         "exporter option \"compression=estargz\" conflicts with \"oci-mediatypes=false\""},
+        {"type=image,oci-artifact=true,oci-mediatypes=false",
+         "exporter option \"oci-artifact=true\" conflicts with \"oci-mediatypes=false\""},
+        {"type=image,annotation-index.a=b,oci-mediatypes=false",
+         "cannot export annotations with \"oci-mediatypes=false\""},
         {"type=oci,annotation-index.a=b", "index annotations not supported for single platform export"},
         {"type=oci,annotation-layer.a=b", "unrecognized annotation type layer"},
         {"type=oci,annotation.a b=c", "unknown option"},
@@ -138,10 +147,4 @@ TEST_CASE("an empty boolean means true where the original says so", "[spec]") {
     CHECK(spec_of("type=oci,tar=").tar);
     CHECK(spec_of("type=oci,force-compression=").force_compression);
     CHECK_FALSE(spec_of("type=oci,tar=F,dest=d").tar);
-}
-
-TEST_CASE("edit distance", "[spec]") {
-    CHECK(detail::edit_distance("", "") == 0);
-    CHECK(detail::edit_distance("abc", "") == 3);
-    CHECK(detail::edit_distance("kitten", "sitting") == 3);
 }

@@ -1,12 +1,11 @@
-#include <shiplap/layer/pack.hpp>
-
-#include "support/catch.hpp"
-
 #include <shiplap/codec/estargz.hpp>
 #include <shiplap/codec/gzip.hpp>
 #include <shiplap/codec/zstd.hpp>
+#include <shiplap/layer/pack.hpp>
 #include <shiplap/store/memory.hpp>
 #include <shiplap/tar/writer.hpp>
+
+#include "support/catch.hpp"
 
 using namespace shiplap;
 
@@ -30,7 +29,8 @@ struct sample_layer {
             tar_entry entry{.name = "f" + std::to_string(i), .mode = 0644, .size = payload.size()};
             entry.mtime = context.time({1'000 + i, 0});
             writer.entry(entry);
-            for (std::size_t at = 0; at < payload.size(); at += piece) writer.write(as_bytes(std::string_view{payload}.substr(at, piece)));
+            for (std::size_t at = 0; at < payload.size(); at += piece)
+                writer.write(as_bytes(std::string_view{payload}.substr(at, piece)));
             if (fails && i == 20) throw error{error_code::source_changed, "read", "f20", "changed"};
         }
         writer.finish();

@@ -1,13 +1,12 @@
+#include <shiplap/codec/zstd.hpp>
+#include <shiplap/export/exporter.hpp>
+#include <shiplap/layer/diff.hpp>
+#include <shiplap/layer/directory.hpp>
 #include <shiplap/sink/rootfs_tar.hpp>
 
 #include "support/catch.hpp"
 #include "support/temp.hpp"
 #include "support/trees.hpp"
-
-#include <shiplap/codec/zstd.hpp>
-#include <shiplap/export/exporter.hpp>
-#include <shiplap/layer/diff.hpp>
-#include <shiplap/layer/directory.hpp>
 
 using namespace shiplap;
 
@@ -17,7 +16,9 @@ namespace {
 
 std::string shown(std::vector<trees::read_entry> const& entries) {
     std::string out;
-    for (auto const& [header, content] : entries) out += header.name + (content.empty() ? "" : "=" + content) + (header.link_name.empty() ? "" : ">" + header.link_name) + " ";
+    for (auto const& [header, content] : entries)
+        out += header.name + (content.empty() ? "" : "=" + content) +
+               (header.link_name.empty() ? "" : ">" + header.link_name) + " ";
     return out;
 }
 
@@ -40,7 +41,8 @@ TEST_CASE("layers become the tar of what they leave", "[rootfs_tar]") {
     std::filesystem::create_hard_link(dir / "upper/c", dir / "upper/d");
 
     CHECK(flattened(dir, {directory_layer{dir / "lower"}}) == "a/ a/gone=1 a/kept=2 b=3 ");
-    CHECK(flattened(dir, {directory_layer{dir / "lower"}, diff_layer{dir / "lower", dir / "upper"}}) == "a/ a/kept=2 b=changed c=new d>c ");
+    CHECK(flattened(dir, {directory_layer{dir / "lower"}, diff_layer{dir / "lower", dir / "upper"}}) ==
+          "a/ a/kept=2 b=changed c=new d>c ");
     CHECK(flattened(dir, {}).empty());
 }
 

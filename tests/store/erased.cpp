@@ -1,8 +1,7 @@
 #include <shiplap/store/erased.hpp>
+#include <shiplap/store/memory.hpp>
 
 #include "support/catch.hpp"
-
-#include <shiplap/store/memory.hpp>
 
 using namespace shiplap;
 

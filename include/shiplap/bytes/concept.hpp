@@ -1,27 +1,28 @@
 #pragma once
 // bytes: how data moves. Producers push into a byte_sink; consumers pull from a byte_source.
 //
-//   concept       expression             meaning
-//   byte_sink     s.write(in)            takes all of `in`, or throws
-//   byte_source   r.read(into) -> n      fills up to into.size() bytes; 0 means end (for a non-empty `into`)
-//   replayable_source  a byte_source with r.rewind(): back to the first byte, any number of times
-//   byte_stage    t.write(in, out)       transforms `in`, pushes what is ready into `out`
-//                 t.finish(out)          pushes what is left; called once, at the end
-//   byte_decoder  d.read(in, into) -> n  the mirror image: pulls packed bytes from `in`, fills `into` with
-//   plain ones
+//   concept             expression              meaning
+//   byte_sink           s.write(in)             takes all of `in`, or throws
+//   byte_source         r.read(into) -> n       fills up to into.size() bytes; 0 means end (for a non-empty `into`)
+//   replayable_source   r.rewind()              a byte_source; back to the first byte, any number of times
+//   byte_stage          t.write(in, out)        transforms `in`, pushes what is ready into `out`
+//                       t.finish(out)           pushes what is left; called once, at the end
+//   byte_decoder        d.read(in, into) -> n   the mirror image: pulls packed bytes from `in`, fills `into`
 //
-// A stage gets its output as an argument, a decoder its input. So neither is a template over its neighbour,
-// each can be moved and tested alone, and each fuses with its neighbour where that one's type is known.
+// A stage gets its output as an argument, a decoder its input. So neither is a template over its neighbour, each can
+// be moved and tested alone, and each fuses with its neighbour where that one's type is known.
 //
 // Exemplar of a stage, compiled in tests/bytes/concept.cpp:
 //
 //     struct upper_case {
 //         template <byte_sink Out>
-//         void write(bytes_view in, Out& out) { for (auto b : in) { auto c = upper(b); out.write({&c, 1}); }
-//         } template <byte_sink Out> void finish(Out&) {}
+//         void write(bytes_view in, Out& out) { for (auto b : in) { auto c = upper(b); out.write({&c, 1}); } }
+//         template <byte_sink Out>
+//         void finish(Out&) {}
 //     };
 //
-// Models: pipeline, file_writer, string_sink, tap (digest/), the encoders of codec/, tar_writer's output.
+// Models: pipeline, staged_file and string_sink are sinks; file_reader and span_source sources; gather, the taps of
+// digest/ and the encoders of codec/ stages.
 
 #include <concepts>
 #include <cstddef>

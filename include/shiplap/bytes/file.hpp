@@ -233,9 +233,10 @@ inline void write_file(std::string const& path, std::string_view text, ::mode_t 
     file.publish(path, mode);
 }
 
-/// Holds an exclusive advisory lock on a directory until destroyed; waits for other holders, threads included.
-/// It locks the directory itself, not a file in it: nothing has to be created, so nothing is left behind or
-/// removed while others wait for it. Throws system_error, with ENOENT if there is no such directory any more.
+/// Holds an exclusive advisory lock on a directory until destroyed; waits for other holders, threads
+/// included. It locks the directory itself, not a file in it: nothing has to be created, so nothing is left
+/// behind or removed while others wait for it. Throws system_error, with ENOENT if there is no such directory
+/// any more.
 class folder_lock {
   public:
     explicit folder_lock(std::string const& path) {
@@ -244,7 +245,8 @@ class folder_lock {
             if (detail::retry_interrupted([&] { return ::flock(fd_.get(), LOCK_EX); }) != 0)
                 throw system_error{"lock", path, errno};
             // While we waited the directory may have been removed, and another one made in its place.
-            struct ::stat held {}, there {};
+            struct ::stat held {
+            }, there{};
             if (::fstat(fd_.get(), &held) != 0 || ::stat(path.c_str(), &there) != 0)
                 throw system_error{"lock", path, errno};
             if (held.st_dev == there.st_dev && held.st_ino == there.st_ino) return;

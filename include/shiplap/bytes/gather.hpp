@@ -1,6 +1,6 @@
 #pragma once
-// gather: a stage that turns many small writes (headers, small files) into few large ones, so that what comes behind it
-// (hashing, write(2)) works in chunks of a good size. Large writes pass through without a copy.
+// gather: a stage that turns many small writes (headers, small files) into few large ones, so that what comes
+// behind it (hashing, write(2)) works in chunks of a good size. Large writes pass through without a copy.
 
 #include <shiplap/bytes/concept.hpp>
 

@@ -51,7 +51,8 @@ struct no_progress {
 /// A reference to any progress_observer.
 class progress_ref {
   public:
-    progress_ref() noexcept : object_{nullptr}, call_{[](void*, progress_event const&) {}}, wants_totals_{false} {}
+    progress_ref() noexcept
+        : object_{nullptr}, call_{[](void*, progress_event const&) {}}, wants_totals_{false} {}
 
     template <progress_observer P>
         requires(!std::same_as<std::remove_cv_t<P>, progress_ref>)

@@ -2,22 +2,20 @@
 // codec: how the tar of a layer is packed into a blob. A codec is a small aggregate of options, such as
 // zstd{.level = 19}, that makes encoder stages and decoders.
 //
-//   expression                        meaning
-//   C::name                           what the user writes in compression=..., unique
-//   C::encoding                       what a media type calls it: "", "gzip", "zstd"; several codecs may
-//   share one c.encoder(executor) -> E          a byte_stage; throws option_error if an option is out of
-//   range C::decoder() -> D                 a byte_decoder, the inverse
+//   expression              meaning
+//   C::name                 what the user writes in compression=..., unique
+//   C::encoding             what a media type calls it: "", "gzip", "zstd"; several codecs may share one
+//   c.encoder(executor)     a byte_stage; throws option_error if an option is out of range
+//   C::decoder()            a byte_decoder, the inverse
 //
-//   refinement                        expression               meaning
-//   leveled_codec                     C::levels, c.level       allowed levels, inclusive; the level in use
-//   annotating_encoder                e.annotations()          after finish(): annotations for the layer's
-//   descriptor extending_encoder                 e.write_extension(out)   after finish(): the plain bytes
-//   that the encoder added
-//                                                              behind its input, which the diff_id covers
+//   refinement              expression               meaning
+//   leveled_codec           C::levels, c.level       allowed levels, inclusive; the level in use
+//   annotating_encoder      e.annotations()          after finish(): annotations for the layer's descriptor
+//   extending_encoder       e.write_extension(out)   after finish(): the plain bytes that the encoder added
+//                                                    behind its input, which the diff_id covers
 //
-// An encoder's output depends on its input and the options alone: not on the executor, nor on how the input
-// is cut into writes. Blocks may be posted to the executor, a bounded number at a time, and come out in
-// order.
+// An encoder's output depends on its input and the options alone: not on the executor, nor on how the input is cut
+// into writes. Blocks may be posted to the executor, a bounded number at a time, and come out in order.
 //
 // Exemplar, compiled in tests/codec/concept.cpp:
 //

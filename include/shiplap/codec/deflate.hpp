@@ -1,13 +1,12 @@
 #pragma once
 // deflate: the compressor inside gzip and estargz, as a policy.
 //
-//   concept          expression                          meaning
-//   deflate_backend  B::name                             for messages: "zlib"
-//                    typename B::compressor{level}       movable; level 0 (stored) to 9
-//                    compressor.compress(in, out)        appends one complete raw deflate stream (RFC 1951,
-//                    final
-//                                                        bit set) of `in` to the string `out`; may be called
-//                                                        again for the next block
+//   concept          expression                      meaning
+//   deflate_backend  B::name                         for messages: "zlib"
+//                    typename B::compressor{level}   movable; level 0 (stored) to 9
+//                    compressor.compress(in, out)    appends one complete raw deflate stream (RFC 1951, final
+//                                                    bit set) of `in` to the string `out`; may be called
+//                                                    again for the next block
 //
 // A backend sees whole blocks of a few MiB at most and keeps no state between them, so that libraries without
 // streaming fit, and so that blocks compress in parallel. Its output depends on level and block alone.

@@ -10,6 +10,7 @@
 #include <shiplap/digest/sha2.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,7 +49,7 @@ class gzip_block {
   public:
     explicit gzip_block(int level) : level_{level}, compressor_{level} {}
 
-    std::string plain;                ///< all members' bytes, in order; run() uses them up
+    std::string plain;                ///< all members' bytes, in order
     std::vector<gzip_member> members; ///< their plain sizes add up to plain.size()
     std::string packed;               ///< set by run()
 
@@ -68,26 +69,19 @@ class gzip_block {
             packed += gzip_trailer(crc32_of(content), content.size());
             member.packed_size = packed.size() - start;
         }
-        clear(plain);
     }
 
-    /// Plain and packed bytes together, supposing that nothing shrinks.
-    [[nodiscard]] std::size_t weight() const noexcept { return 2 * plain.size(); }
+    /// Memory for plain and packed bytes.
+    [[nodiscard]] std::size_t weight() const noexcept { return plain.capacity() + packed.capacity(); }
 
-    /// Empty again, with its compressor and buffers of the usual size.
+    /// Empty again, with its compressor and buffers.
     void reuse() {
-        clear(plain);
-        clear(packed);
+        plain.clear();
+        packed.clear();
         members.clear();
     }
 
   private:
-    static void clear(std::string& buffer) {
-        static constexpr std::size_t usual_capacity = 2 * 1024 * 1024;
-        buffer.clear();
-        if (buffer.capacity() > usual_capacity) buffer.shrink_to_fit();
-    }
-
     int level_;
     typename Backend::compressor compressor_;
 };
@@ -141,6 +135,8 @@ class gzip_writer {
     /// Sends the block off; `emit(block)` is called for every block whose turn has come.
     template <class Emit>
     void post(Emit emit) {
+        // Made here, not by a worker: an allocator with a heap for each thread would keep what they return.
+        block_.packed.reserve(block_.plain.size() + block_.plain.size() / 512 + 64 * block_.members.size());
         queue_.post(std::exchange(block_, take_spare()));
         while (queue_.full()) emit_oldest(emit);
     }
@@ -157,20 +153,20 @@ class gzip_writer {
         auto block = queue_.take();
         emit(std::as_const(block));
         block.reuse();
-        spares_.push_back(std::move(block));
+        spare_ = std::move(block);
     }
 
     gzip_block<Backend> take_spare() {
-        if (spares_.empty()) return gzip_block<Backend>{level_};
-        auto spare = std::move(spares_.back());
-        spares_.pop_back();
-        return spare;
+        if (!spare_) return gzip_block<Backend>{level_};
+        auto block = std::move(*spare_);
+        spare_.reset();
+        return block;
     }
 
     block_queue<gzip_block<Backend>> queue_;
     int level_;
     gzip_block<Backend> block_;
-    std::vector<gzip_block<Backend>> spares_;
+    std::optional<gzip_block<Backend>> spare_; // one comes back for each that goes
 };
 
 } // namespace shiplap::detail

@@ -1,14 +1,12 @@
 #pragma once
-// digest: what names content. An algorithm is a type with a name, a size and a hasher; a digest is a checked
-// value.
+// digest: what names content. An algorithm is a type with a name, a size and a hasher; a digest is a checked value.
 //
-//   concept            expression                meaning
-//   hasher             h.update(in)              takes more bytes
-//                      h.finish() -> string      the raw hash of all bytes so far; the hasher is spent
-//   digest_algorithm   D::name                   as in "sha256:..." (image-spec, descriptor.md, "Registered
-//   algorithms")
-//                      D::size                   bytes of a raw hash
-//                      typename D::hasher        default constructible
+//   concept            expression             meaning
+//   hasher             h.update(in)           takes more bytes
+//                      h.finish() -> string   the raw hash of all bytes so far; the hasher is spent
+//   digest_algorithm   D::name                as in "sha256:..." (image-spec, descriptor.md, "Registered algorithms")
+//                      D::size                bytes of a raw hash
+//                      typename D::hasher     default constructible
 //
 // Exemplar, compiled in tests/digest/concept.cpp:
 //

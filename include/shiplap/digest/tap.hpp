@@ -1,9 +1,10 @@
 #pragma once
-// tap: a stage that lets bytes through unchanged and knows their digest and number at the end. One sits before the
-// encoder (its digest is the diff_id of image-spec, config.md) and one after it (the digest of the blob).
+// tap: a stage that lets bytes through unchanged and knows their digest and number at the end. One sits
+// before the encoder (its digest is the diff_id of image-spec, config.md) and one after it (the digest of the
+// blob).
 //
-// Given an executor, a tap hashes large chunks there while the next stage works on the same chunk; it waits for the
-// hash before write() returns, so nothing is copied and the order stays.
+// Given an executor, a tap hashes large chunks there while the next stage works on the same chunk; it waits
+// for the hash before write() returns, so nothing is copied and the order stays.
 
 #include <shiplap/bytes/executor.hpp>
 #include <shiplap/digest/digest.hpp>
@@ -34,7 +35,8 @@ class tap {
             out.write(in);
             return;
         }
-        completion hashed; // its destructor waits, also when out.write() throws: the task refers to this frame
+        completion
+            hashed; // its destructor waits, also when out.write() throws: the task refers to this frame
         executor_.post([this, in, &hashed] {
             hasher_.update(in);
             hashed.signal();
@@ -59,7 +61,8 @@ class tap {
             ready_.wait(lock, [this] { return done_; });
         }
         void signal() {
-            std::lock_guard const lock{mutex_}; // held while notifying: then the waiter cannot be gone too early
+            std::lock_guard const lock{
+                mutex_}; // held while notifying: then the waiter cannot be gone too early
             done_ = true;
             ready_.notify_one();
         }
@@ -70,7 +73,8 @@ class tap {
         bool done_ = false;
     };
 
-    static constexpr std::size_t worth_a_task = 64 * 1024; // hashing less costs about as much as waking a thread
+    static constexpr std::size_t worth_a_task =
+        64 * 1024; // hashing less costs about as much as waking a thread
 
     executor_ref executor_;
     typename D::hasher hasher_;

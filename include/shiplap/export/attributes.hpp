@@ -1,10 +1,10 @@
 #pragma once
 // attributes: "type=oci,dest=app.tar,"name=a,b"" -> an ordered list of keys and values, each with its place.
 //
-// The grammar is one CSV record (RFC 4180): fields are parted by commas; a field that holds a comma or a quote is
-// quoted as a whole, and a quote in it is doubled. Every field is key=value, parted at its first '='.
-// Keys are lower-cased and trimmed, values are untouched. In "annotation.Some.Key" only what stands before the first
-// dot is the option's name: the annotation's own key keeps its case.
+// The grammar is one CSV record (RFC 4180): fields are parted by commas; a field that holds a comma or a
+// quote is quoted as a whole, and a quote in it is doubled. Every field is key=value, parted at its first
+// '='. Keys are lower-cased and trimmed, values are untouched. In "annotation.Some.Key" only what stands
+// before the first dot is the option's name: the annotation's own key keeps its case.
 
 #include <shiplap/error.hpp>
 #include <shiplap/image/platform.hpp>
@@ -26,7 +26,8 @@ using attributes = std::vector<attribute>;
 namespace detail {
 
 [[noreturn]] inline void refuse_csv(std::string_view text, std::size_t index, std::string_view reason) {
-    throw option_error{"parse", std::string{text}, "position " + std::to_string(index + 1) + ": " + std::string{reason}};
+    throw option_error{"parse", std::string{text},
+                       "position " + std::to_string(index + 1) + ": " + std::string{reason}};
 }
 
 /// One field, from `index` on, which is left at the comma behind it or at the end.
@@ -35,7 +36,9 @@ inline std::string csv_field(std::string_view text, std::size_t& index) {
     if (index == text.size() || text[index] != '"') {
         auto const start = index;
         while (index < text.size() && text[index] != ',') {
-            if (text[index] == '"') refuse_csv(text, index, "a quote inside an unquoted field; quote the whole field: \"key=value\"");
+            if (text[index] == '"')
+                refuse_csv(text, index,
+                           "a quote inside an unquoted field; quote the whole field: \"key=value\"");
             ++index;
         }
         return std::string{text.substr(start, index - start)};
@@ -68,11 +71,13 @@ inline std::string option_key(std::string_view key) {
 
 } // namespace detail
 
-/// Parses an option string. Throws option_error, with the position in the text, on anything outside the grammar.
+/// Parses an option string. Throws option_error, with the position in the text, on anything outside the
+/// grammar.
 inline attributes parse_attributes(std::string_view text) {
     if (text.ends_with('\n')) text.remove_suffix(1);
     if (text.ends_with('\r')) text.remove_suffix(1);
-    if (text.empty()) throw option_error{"parse", "", "an empty option string; expected type=...,key=value,..."};
+    if (text.empty())
+        throw option_error{"parse", "", "an empty option string; expected type=...,key=value,..."};
 
     attributes out;
     for (std::size_t index = 0;; ++index) {

@@ -1,8 +1,9 @@
 #pragma once
 // The run-time face: export_image(spec, result) does what exporter<...> does, with policies chosen by a spec.
 //
-// Axes are visited one by one, not all together: codec and digest where a layer is packed, the sink where the image is
-// delivered. In between run the same pack, assemble and copy as in the compile-time face; a test compares both.
+// Axes are visited one by one, not all together: codec and digest where a layer is packed, the sink where the
+// image is delivered. In between run the same pack, assemble and copy as in the compile-time face; a test
+// compares both.
 
 #include <shiplap/export/exporter.hpp>
 #include <shiplap/export/spec.hpp>
@@ -22,7 +23,8 @@ namespace shiplap {
 /// Folder of the local image store: $SHIPLAP_STORE, else $XDG_DATA_HOME/shiplap, else ~/.local/share/shiplap.
 inline std::string default_store() {
     auto const variable = [](char const* name) {
-        auto const* const value = std::getenv(name); // NOLINT(concurrency-mt-unsafe): nothing here sets variables
+        auto const* const value =
+            std::getenv(name); // NOLINT(concurrency-mt-unsafe): nothing here sets variables
         return std::string{value == nullptr ? "" : value};
     };
     if (auto store = variable("SHIPLAP_STORE"); !store.empty()) return store;
@@ -38,7 +40,8 @@ inline export_options options_from(export_spec const& spec) {
                            .descriptor_annotations = spec.descriptor_annotations,
                            .epoch = spec.epoch,
                            .force_compression = spec.force_compression,
-                           .annotate_created = spec.type == output_type::oci || spec.type == output_type::docker,
+                           .annotate_created =
+                               spec.type == output_type::oci || spec.type == output_type::docker,
                            .unnamed_as = spec.tar ? "" : "latest"};
     for (auto const& name : spec.names) options.names.push_back(name.text());
     return options;
@@ -52,7 +55,10 @@ exported_image export_spec_into(Sink sink, export_spec const& spec, build_result
             auto const pack_layers = [&](blob_store auto& store) {
                 blob_store_ref erased{store};
                 return std::visit(
-                    [&](auto const& how) { return pack_all<D>(result.layers, how, erased, spec.force_compression, env); }, spec.codec);
+                    [&](auto const& how) {
+                        return pack_all<D>(result.layers, how, erased, spec.force_compression, env);
+                    },
+                    spec.codec);
             };
             auto const& types = spec.oci_types ? table_of<oci_media_types> : table_of<docker_media_types>;
             return export_into<D>(sink, pack_layers, result, options_from(spec), types, env);
@@ -62,8 +68,9 @@ exported_image export_spec_into(Sink sink, export_spec const& spec, build_result
 
 } // namespace detail
 
-/// Exports `result` as `spec` says; `env` lends executor, progress and timestamps. Throws a shiplap::error, and then
-/// nothing has become visible. (A template, so that who does not call it does not compile every sink and codec.)
+/// Exports `result` as `spec` says; `env` lends executor, progress and timestamps. Throws a shiplap::error,
+/// and then nothing has become visible. (A template, so that who does not call it does not compile every sink
+/// and codec.)
 template <export_env Env>
 exported_image export_image(export_spec const& spec, build_result result, Env& lent) {
     if (spec.config) result.config = spec.config;
@@ -71,17 +78,22 @@ exported_image export_image(export_spec const& spec, build_result result, Env& l
     clamp_timestamps const clamp{{.seconds = spec.epoch.value_or(0)}};
     if (spec.rewrite_timestamps) env.timestamps = timestamps_ref{clamp};
 
-    auto const into = [&](image_sink auto sink) { return detail::export_spec_into(std::move(sink), spec, result, env); };
+    auto const into = [&](image_sink auto sink) {
+        return detail::export_spec_into(std::move(sink), spec, result, env);
+    };
     switch (spec.type) {
-    case output_type::image: return into(layout_sink{spec.store.empty() ? default_store() : spec.store});
+    case output_type::image:
+        return into(layout_sink{spec.store.empty() ? default_store() : spec.store});
     case output_type::oci:
         if (!spec.tar) return into(layout_sink{spec.destination});
         return into(oci_archive_sink{spec.destination});
     case output_type::docker:
         if (!spec.tar) return into(layout_sink{spec.destination});
         return into(docker_archive_sink{spec.destination});
-    case output_type::local: return into(filesystem_sink{spec.destination, {.extraction = {.progress = env.progress}}});
-    case output_type::tar: return into(rootfs_tar_sink{spec.destination});
+    case output_type::local:
+        return into(filesystem_sink{spec.destination, {.extraction = {.progress = env.progress}}});
+    case output_type::tar:
+        return into(rootfs_tar_sink{spec.destination});
     }
     throw error{error_code::unsupported, "export", "", "unknown type of output"};
 }

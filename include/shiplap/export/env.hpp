@@ -30,8 +30,10 @@ class shared_pool {
 
     [[nodiscard]] unsigned concurrency() const noexcept { return pool_ ? pool_->concurrency() : 0; }
     void post(std::function<void()> task) {
-        if (pool_) pool_->post(std::move(task));
-        else task();
+        if (pool_)
+            pool_->post(std::move(task));
+        else
+            task();
     }
 
   private:
@@ -45,13 +47,19 @@ struct default_env {
 };
 
 template <class E>
-concept lends_executor = requires(E& env) { executor_ref{env.executor}; };
+concept lends_executor = requires(E& env) {
+    executor_ref{env.executor};
+};
 
 template <class E>
-concept lends_progress = requires(E& env) { progress_ref{env.progress}; };
+concept lends_progress = requires(E& env) {
+    progress_ref{env.progress};
+};
 
 template <class E>
-concept lends_timestamps = requires(E const& env) { timestamps_ref{env.timestamps}; };
+concept lends_timestamps = requires(E const& env) {
+    timestamps_ref{env.timestamps};
+};
 
 template <class E>
 concept export_env = lends_executor<E> && lends_progress<E> && lends_timestamps<E>;
@@ -65,7 +73,8 @@ struct env_ref {
     env_ref() = default;
     template <export_env E>
         requires(!std::same_as<std::remove_cv_t<E>, env_ref>)
-    env_ref(E& env) noexcept // NOLINT(google-explicit-constructor): a reference, as E& would be
+    env_ref(E& env)
+    noexcept // NOLINT(google-explicit-constructor): a reference, as E& would be
         : executor{env.executor}, progress{env.progress}, timestamps{env.timestamps} {}
 };
 

@@ -4,8 +4,8 @@
 //     exporter out{gzip{.level = 9}, oci_media_types{}, sha256{}, layout_sink{"app-layout"}};
 //     auto image = out(build_result{.layers = {directory_layer{"app"}}}, {.names = {"example.com/app:1.0"}});
 //
-// pack writes each layer into a store (the sink itself where it is one), assemble makes config and manifest of them,
-// copy delivers the whole and names it. When anything throws, the sink is as it was.
+// pack writes each layer into a store (the sink itself where it is one), assemble makes config and manifest
+// of them, copy delivers the whole and names it. When anything throws, the sink is as it was.
 
 #include <shiplap/export/env.hpp>
 #include <shiplap/image/assemble.hpp>
@@ -29,8 +29,8 @@ namespace shiplap {
 struct build_result {
     std::vector<any_layer_source> layers{};      ///< bottom first
     std::optional<shiplap::platform> platform{}; ///< none: that of `config`, or else this machine's
-    std::optional<std::string> config{};         ///< image configuration to start from, JSON; none: a minimal one
-    config_changes changes{};                    ///< applied to the configuration
+    std::optional<std::string> config{}; ///< image configuration to start from, JSON; none: a minimal one
+    config_changes changes{};            ///< applied to the configuration
 };
 
 struct export_options {
@@ -71,24 +71,28 @@ layer_blob adopt(any_layer_source const& layer, layer_blob facts, S& store) {
     return facts;
 }
 
-/// Whether a packed layer is what codec C would make: the same encoding, and indexed if C's are. The level does not
-/// count.
+/// Whether a packed layer is what codec C would make: the same encoding, and indexed if C's are. The level
+/// does not count.
 template <codec C>
 bool is_packed_as(layer_blob const& facts) {
-    return facts.encoding == C::encoding && facts.annotations.contains(toc_digest_annotation) == annotating_encoder<encoder_of<C>>;
+    return facts.encoding == C::encoding &&
+           facts.annotations.contains(toc_digest_annotation) == annotating_encoder<encoder_of<C>>;
 }
 
 template <digest_algorithm D, codec C, blob_store S, class Env>
-std::vector<layer_blob> pack_all(std::vector<any_layer_source> const& layers, C const& how, S& store, bool force, Env& env) {
+std::vector<layer_blob> pack_all(std::vector<any_layer_source> const& layers, C const& how, S& store,
+                                 bool force, Env& env) {
     std::vector<layer_blob> packed;
     packed.reserve(layers.size());
     for (auto const& layer : layers) {
         try {
             auto const stored = layer.stored();
-            packed.push_back(stored && (!force || is_packed_as<C>(*stored)) ? adopt(layer, *stored, store)
-                                                                            : pack<D>(layer, how, store, env));
+            packed.push_back(stored && (!force || is_packed_as<C>(*stored))
+                                 ? adopt(layer, *stored, store)
+                                 : pack<D>(layer, how, store, env));
         } catch (error& failure) {
-            failure.within("layer " + std::to_string(packed.size() + 1) + " (" + printable(layer.description()) + ")");
+            failure.within("layer " + std::to_string(packed.size() + 1) + " (" +
+                           printable(layer.description()) + ")");
             throw;
         }
     }
@@ -110,8 +114,10 @@ inline image_options options_for(build_result const& result, export_options cons
             .epoch = options.epoch};
 }
 
-/// Whole seconds: the epoch, else the time of the newest entry of all layers; none for an image without entries.
-inline std::optional<timestamp> creation_time(std::vector<layer_blob> const& layers, export_options const& options) {
+/// Whole seconds: the epoch, else the time of the newest entry of all layers; none for an image without
+/// entries.
+inline std::optional<timestamp> creation_time(std::vector<layer_blob> const& layers,
+                                              export_options const& options) {
     if (options.epoch) return timestamp{*options.epoch, 0};
     std::optional<timestamp> newest;
     for (auto const& layer : layers)
@@ -123,8 +129,10 @@ inline std::optional<timestamp> creation_time(std::vector<layer_blob> const& lay
 /// Folder for what must lie somewhere between packing and delivery.
 template <image_sink S>
 std::string staging_folder(S& sink) {
-    if constexpr (requires { sink.staging_folder(); }) return sink.staging_folder();
-    else return std::filesystem::temp_directory_path().string();
+    if constexpr (requires { sink.staging_folder(); })
+        return sink.staging_folder();
+    else
+        return std::filesystem::temp_directory_path().string();
 }
 
 /// The three verbs, for any sink; `pack_layers(store)` is the first.
@@ -147,12 +155,13 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
     }
     if (names.empty() && !options.unnamed_as.empty()) known_as.push_back({{}, options.unnamed_as});
     copy(image.root, known_as, store, sink, env);
-    return {std::move(image.root), std::move(image.config_descriptor), std::move(layers), std::move(texts), std::move(image.warnings)};
+    return {std::move(image.root), std::move(image.config_descriptor), std::move(layers), std::move(texts),
+            std::move(image.warnings)};
 }
 
 template <digest_algorithm D, image_sink Sink, class PackLayers, class Env>
-exported_image export_into(Sink& sink, PackLayers pack_layers, build_result const& result, export_options const& options,
-                           media_type_table const& types, Env& env) {
+exported_image export_into(Sink& sink, PackLayers pack_layers, build_result const& result,
+                           export_options const& options, media_type_table const& types, Env& env) {
     if constexpr (storing_sink<Sink>) {
         return export_through<D>(sink.store(), sink, pack_layers, result, options, types, env);
     } else {
@@ -163,11 +172,14 @@ exported_image export_into(Sink& sink, PackLayers pack_layers, build_result cons
 
 } // namespace detail
 
-/// An image exporter of these policies. A call exports once; whether the sink can take another image is the sink's.
-template <codec Codec, media_types MediaTypes, digest_algorithm Digest, image_sink Sink, export_env Env = default_env>
+/// An image exporter of these policies. A call exports once; whether the sink can take another image is the
+/// sink's.
+template <codec Codec, media_types MediaTypes, digest_algorithm Digest, image_sink Sink,
+          export_env Env = default_env>
 class exporter {
-    static_assert(!std::string_view{MediaTypes::layer(Codec::encoding)}.empty(),
-                  "this media-type table has no name for layers of this codec: inherit the table and override layer()");
+    static_assert(
+        !std::string_view{MediaTypes::layer(Codec::encoding)}.empty(),
+        "this media-type table has no name for layers of this codec: inherit the table and override layer()");
 
   public:
     exporter(Codec codec, MediaTypes, Digest, Sink sink, Env env = Env{})

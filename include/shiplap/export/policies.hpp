@@ -1,6 +1,6 @@
 #pragma once
-// policies: the type lists from which names at run time become types. Each list is the only registry of its axis: a new
-// codec is one header and one word here.
+// policies: the type lists from which names at run time become types. Each list is the only registry of its
+// axis: a new codec is one header and one word here.
 //
 //     std::optional<builtin_codecs::variant> found = builtin_codecs::named("zstd");
 //     std::visit([](auto const& codec) { ... }, *found);

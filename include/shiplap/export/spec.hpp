@@ -1,16 +1,16 @@
 #pragma once
-// spec: what one --output asks for, as a plain struct with every default applied and every conflict found, before
-// anything is read or written. Option by option it follows the image exporter of BuildKit; where it differs the README
-// says so under "Deviations".
+// spec: what one --output asks for, as a plain struct with every default applied and every conflict found,
+// before anything is read or written. Option by option it follows the image exporter of BuildKit; where it
+// differs the README says so under "Deviations".
 
-#include <shiplap/export/attributes.hpp>
 #include <shiplap/codec/level.hpp>
+#include <shiplap/export/attributes.hpp>
+#include <shiplap/export/option_values.hpp>
 #include <shiplap/export/policies.hpp>
 #include <shiplap/image/reference.hpp>
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -40,7 +40,7 @@ struct export_spec {
     bool rewrite_timestamps = false;   ///< clamp times inside the layers to `epoch` as well
     std::optional<std::string> config; ///< JSON of the image configuration to start from
     builtin_digests::variant digest = sha256{};
-    std::string store;                 ///< folder of the local image store, for type=image; empty: default_store()
+    std::string store; ///< folder of the local image store, for type=image; empty: default_store()
     std::vector<std::string> warnings; ///< accepted, but the user should know
 
     /// Checks and completes parsed attributes. Throws option_error; the message names the option.
@@ -48,69 +48,6 @@ struct export_spec {
 };
 
 namespace detail {
-
-/// Edits (insert, delete, replace one character) that turn `a` into `b`.
-inline std::size_t edit_distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-    for (std::size_t i = 1; i <= a.size(); ++i) {
-        auto diagonal = row[0];
-        row[0] = i;
-        for (std::size_t j = 1; j <= b.size(); ++j) {
-            auto const replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-            diagonal = row[j];
-            row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-        }
-    }
-    return row.back();
-}
-
-enum class empty_bool { means_true, is_error };
-
-inline bool parse_bool(std::string_view key, std::string_view value, empty_bool empty) {
-    constexpr std::array<std::string_view, 6> yes{"1", "t", "T", "TRUE", "true", "True"};
-    constexpr std::array<std::string_view, 6> no{"0", "f", "F", "FALSE", "false", "False"};
-    if (value.empty() && empty == empty_bool::means_true) return true;
-    if (std::find(yes.begin(), yes.end(), value) != yes.end()) return true;
-    if (std::find(no.begin(), no.end(), value) != no.end()) return false;
-    throw option_error{std::string{key}, "non-bool value specified for " + std::string{key} + ": '" + printable(value) +
-                                             "'; use true or false"};
-}
-
-inline std::optional<std::int64_t> parse_integer(std::string_view value) {
-    if (value.starts_with('+')) value.remove_prefix(1);
-    std::int64_t number = 0;
-    auto const [end, problem] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (problem != std::errc{} || end != value.data() + value.size()) return std::nullopt;
-    return number;
-}
-
-/// annotation[-<type>][[<platform>]].<key>
-struct annotation_key {
-    std::string type, platform, key;
-};
-
-inline std::optional<annotation_key> parse_annotation_key(std::string_view text) {
-    constexpr std::string_view prefix = "annotation";
-    if (!text.starts_with(prefix)) return std::nullopt;
-    auto const dot = text.find('.');
-    if (dot == std::string_view::npos) return std::nullopt;
-    annotation_key parsed{"manifest", {}, std::string{text.substr(dot + 1)}};
-    auto head = text.substr(prefix.size(), dot - prefix.size());
-    if (auto const open = head.find('['); open != std::string_view::npos) {
-        if (!head.ends_with(']')) return std::nullopt;
-        parsed.platform = head.substr(open + 1, head.size() - open - 2);
-        constexpr auto allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_/-";
-        if (parsed.platform.empty() || parsed.platform.find_first_not_of(allowed) != std::string::npos) return std::nullopt;
-        head = head.substr(0, open);
-    }
-    if (head.starts_with('-')) parsed.type = head.substr(1);
-    else if (!head.empty()) return std::nullopt;
-    constexpr auto letters = "abcdefghijklmnopqrstuvwxyz-";
-    if (parsed.type.empty() || parsed.type.find_first_not_of(letters) != std::string::npos) return std::nullopt;
-    if (parsed.key.empty() || parsed.key.find_first_of(" \t\n\v\f\r") != std::string::npos) return std::nullopt;
-    return parsed;
-}
 
 /// Collects the attributes of one output; finish() draws the conclusions that need all of them.
 class spec_builder {
@@ -123,7 +60,8 @@ class spec_builder {
             annotate(*annotation, given.value);
             return;
         }
-        auto const rule = std::find_if(rules.begin(), rules.end(), [&](option_rule const& r) { return r.name == given.key; });
+        auto const rule = std::find_if(rules.begin(), rules.end(),
+                                       [&](option_rule const& r) { return r.name == given.key; });
         if (rule == rules.end())
             throw option_error{given.key, "unknown option at position " + std::to_string(given.position) +
                                               "; the nearest known one is '" + nearest(given.key) + "'"};
@@ -143,7 +81,8 @@ class spec_builder {
         if (!spec_.tar && spec_.destination == "-")
             throw option_error{"dest", "a layout directory (tar=false) cannot go to standard output"};
         if (spec_.rewrite_timestamps && !spec_.epoch)
-            throw option_error{"rewrite-timestamp", "needs an epoch: give source-date-epoch=<seconds> or set SOURCE_DATE_EPOCH"};
+            throw option_error{"rewrite-timestamp",
+                               "needs an epoch: give source-date-epoch=<seconds> or set SOURCE_DATE_EPOCH"};
         return std::move(spec_);
     }
 
@@ -163,7 +102,9 @@ class spec_builder {
         if (value.empty()) throw option_error{key, "is empty; give a path, or '-' for standard output"};
         spec_.destination = value;
     }
-    void set_tar(std::string const& key, std::string const& value) { spec_.tar = parse_bool(key, value, empty_bool::means_true); }
+    void set_tar(std::string const& key, std::string const& value) {
+        spec_.tar = parse_bool(key, value, empty_bool::means_true);
+    }
     void set_names(std::string const&, std::string const& value) {
         spec_.names.clear();
         if (value.empty()) return;
@@ -176,26 +117,35 @@ class spec_builder {
     void set_compression(std::string const& key, std::string const& value) {
         auto const found = builtin_codecs::named(value);
         if (!found)
-            throw option_error{key, "unsupported compression type " + printable(value) + "; known are " + builtin_codecs::names()};
+            throw option_error{key, "unsupported compression type " + printable(value) + "; known are " +
+                                        builtin_codecs::names()};
         spec_.codec = *found;
     }
     void set_level(std::string const& key, std::string const& value) {
         level_ = parse_integer(value);
-        if (!level_) throw option_error{key, "non-integer value " + printable(value) + " specified for compression-level"};
+        if (!level_)
+            throw option_error{key,
+                               "non-integer value " + printable(value) + " specified for compression-level"};
     }
     void set_force(std::string const& key, std::string const& value) {
         try {
             spec_.force_compression = parse_bool(key, value, empty_bool::means_true);
         } catch (option_error const&) {
-            throw option_error{key, "non-bool value " + printable(value) + " specified for force-compression; use true or false"};
+            throw option_error{key, "non-bool value " + printable(value) +
+                                        " specified for force-compression; use true or false"};
         }
     }
-    void set_oci_types(std::string const& key, std::string const& value) { oci_types_ = parse_bool(key, value, empty_bool::is_error); }
-    void set_oci_artifact(std::string const& key, std::string const& value) { oci_artifact_ = parse_bool(key, value, empty_bool::is_error); }
+    void set_oci_types(std::string const& key, std::string const& value) {
+        oci_types_ = parse_bool(key, value, empty_bool::is_error);
+    }
+    void set_oci_artifact(std::string const& key, std::string const& value) {
+        oci_artifact_ = parse_bool(key, value, empty_bool::is_error);
+    }
     void set_compatibility(std::string const& key, std::string const& value) {
         auto const number = parse_integer(value);
         if (!number || (*number != 10 && *number != 20 && *number != 30))
-            throw option_error{key, "unsupported compatibility-version " + printable(value) + "; known are 10, 20, 30"};
+            throw option_error{key, "unsupported compatibility-version " + printable(value) +
+                                        "; known are 10, 20, 30"};
         compatibility_ = static_cast<int>(*number);
     }
     void set_epoch(std::string const& key, std::string const& value) {
@@ -203,7 +153,8 @@ class spec_builder {
         if (value.empty()) return;
         spec_.epoch = parse_integer(value);
         if (!spec_.epoch)
-            throw option_error{key, "invalid source-date-epoch " + printable(value) + "; give whole seconds since 1970-01-01T00:00:00Z"};
+            throw option_error{key, "invalid source-date-epoch " + printable(value) +
+                                        "; give whole seconds since 1970-01-01T00:00:00Z"};
     }
     void set_rewrite(std::string const& key, std::string const& value) {
         spec_.rewrite_timestamps = parse_bool(key, value, empty_bool::is_error);
@@ -211,15 +162,18 @@ class spec_builder {
     void set_config(std::string const&, std::string const& value) { spec_.config = value; }
 
     void annotate(annotation_key const& to, std::string const& value) {
-        if (to.type != "manifest" && to.type != "manifest-descriptor" && to.type != "index" && to.type != "index-descriptor")
-            throw option_error{"annotation", "unrecognized annotation type " + printable(to.type) +
-                                                 "; known are manifest, manifest-descriptor, index, index-descriptor"};
+        if (to.type != "manifest" && to.type != "manifest-descriptor" && to.type != "index" &&
+            to.type != "index-descriptor")
+            throw option_error{"annotation",
+                               "unrecognized annotation type " + printable(to.type) +
+                                   "; known are manifest, manifest-descriptor, index, index-descriptor"};
         annotated_ = true;
         if (to.type != "manifest") needs_oci_annotations_ = true;
         if (to.type.starts_with("index")) index_annotations_ = true;
         if (!to.platform.empty()) {
-            spec_.warnings.push_back("annotation " + printable(to.key) + " is for platform " + to.platform +
-                                     " of a multi-platform image; this one has a single manifest, so it is left out");
+            spec_.warnings.push_back(
+                "annotation " + printable(to.key) + " is for platform " + to.platform +
+                " of a multi-platform image; this one has a single manifest, so it is left out");
             return;
         }
         (to.type == "manifest" ? spec_.annotations : spec_.descriptor_annotations)[to.key] = value;
@@ -233,43 +187,56 @@ class spec_builder {
                 codec.level = static_cast<int>(std::clamp<std::int64_t>(*level_, -1'000'000, 1'000'000));
                 check_level(codec);
                 if constexpr (std::same_as<chosen, uncompressed>)
-                    spec_.warnings.emplace_back("compression-level has no effect on compression=uncompressed");
+                    spec_.warnings.emplace_back(
+                        "compression-level has no effect on compression=uncompressed");
             },
             spec_.codec);
     }
 
     void choose_media_types() {
-        bool const is_estargz = std::holds_alternative<estargz>(spec_.codec), is_zstd = std::holds_alternative<zstd>(spec_.codec);
+        bool const is_estargz = std::holds_alternative<estargz>(spec_.codec),
+                   is_zstd = std::holds_alternative<zstd>(spec_.codec);
         if (compatibility_ == 10 && is_zstd)
-            throw option_error{"compression", "unsupported feature with compatibility-version=10: image exporter compression=zstd"};
+            throw option_error{
+                "compression",
+                "unsupported feature with compatibility-version=10: image exporter compression=zstd"};
         if (spec_.type == output_type::oci) {
             spec_.oci_types = true;
         } else if (oci_types_) {
             spec_.oci_types = *oci_types_;
         } else {
-            spec_.oci_types = compatibility_ == 30 || is_estargz || is_zstd || annotated_ || oci_artifact_ == true;
+            spec_.oci_types =
+                compatibility_ == 30 || is_estargz || is_zstd || annotated_ || oci_artifact_ == true;
         }
         if (!spec_.oci_types) {
             if (is_estargz) conflict("compression=estargz");
             if (oci_artifact_ == true) conflict("oci-artifact=true");
-            if (needs_oci_annotations_) throw option_error{"oci-mediatypes", "cannot export annotations with \"oci-mediatypes=false\""};
+            if (needs_oci_annotations_)
+                throw option_error{"oci-mediatypes",
+                                   "cannot export annotations with \"oci-mediatypes=false\""};
         }
-        if (index_annotations_) throw option_error{"annotation", "index annotations not supported for single platform export"};
+        if (index_annotations_)
+            throw option_error{"annotation", "index annotations not supported for single platform export"};
     }
 
     [[noreturn]] static void conflict(std::string const& option) {
-        throw option_error{"oci-mediatypes", "exporter option \"" + option + "\" conflicts with \"oci-mediatypes=false\""};
+        throw option_error{"oci-mediatypes",
+                           "exporter option \"" + option + "\" conflicts with \"oci-mediatypes=false\""};
     }
 
     [[noreturn]] void refuse_for_type(attribute const& given) const {
-        if (given.key == "dest") throw option_error{given.key, "output " + printable(given.value) + " is not supported by image exporter"};
-        throw option_error{given.key, "at position " + std::to_string(given.position) + " has no meaning for this type of output"};
+        if (given.key == "dest")
+            throw option_error{given.key,
+                               "output " + printable(given.value) + " is not supported by image exporter"};
+        throw option_error{given.key, "at position " + std::to_string(given.position) +
+                                          " has no meaning for this type of output"};
     }
 
     [[nodiscard]] static std::string nearest(std::string_view key) {
-        auto const best = std::min_element(rules.begin(), rules.end(), [key](option_rule const& a, option_rule const& b) {
-            return edit_distance(key, a.name) < edit_distance(key, b.name);
-        });
+        auto const best =
+            std::min_element(rules.begin(), rules.end(), [key](option_rule const& a, option_rule const& b) {
+                return edit_distance(key, a.name) < edit_distance(key, b.name);
+            });
         if (auto const dot = key.find('.'); dot != std::string_view::npos) {
             constexpr std::string_view annotation = "annotation";
             if (edit_distance(key.substr(0, dot), annotation) < edit_distance(key, best->name))
@@ -302,14 +269,17 @@ inline constexpr std::array<spec_builder::option_rule, 13> spec_builder::rules{{
 }};
 
 inline output_type parse_output_type(attributes const& given) {
-    auto const last = std::find_if(given.rbegin(), given.rend(), [](attribute const& a) { return a.key == "type"; });
-    if (last == given.rend()) throw option_error{"type", "--output requires type=<type>: image, oci, docker, local or tar"};
+    auto const last =
+        std::find_if(given.rbegin(), given.rend(), [](attribute const& a) { return a.key == "type"; });
+    if (last == given.rend())
+        throw option_error{"type", "--output requires type=<type>: image, oci, docker, local or tar"};
     if (last->value == "image") return output_type::image;
     if (last->value == "oci") return output_type::oci;
     if (last->value == "docker") return output_type::docker;
     if (last->value == "local") return output_type::local;
     if (last->value == "tar") return output_type::tar;
-    throw option_error{"type", "exporter \"" + printable(last->value) + "\" could not be found; known are image, oci, docker, local, tar"};
+    throw option_error{"type", "exporter \"" + printable(last->value) +
+                                   "\" could not be found; known are image, oci, docker, local, tar"};
 }
 
 } // namespace detail

@@ -95,9 +95,12 @@ inline std::optional<zoned_time> parse_rfc3339(std::string_view text) {
     return zoned_time{{seconds, nanoseconds}, offset};
 }
 
+/// The first and the last second, in UTC, that can be written: of the years 0001 and 9999.
+inline constexpr timestamp first_rfc3339{-62135596800, 0}, last_rfc3339{253402300799, 0};
+
 /// Writes a time on its own clock. Throws error{unsupported} outside the years 0001 to 9999.
 inline std::string format_rfc3339(zoned_time time) {
-    constexpr std::int64_t first = -62135596800, last = 253402300799; // years 1 and 9999
+    constexpr auto first = first_rfc3339.seconds, last = last_rfc3339.seconds;
     auto const fail = [&] {
         return error{error_code::unsupported, "write time", std::to_string(time.at.seconds),
                      "seconds since 1970 that lie outside the years 0001 to 9999"};

@@ -35,7 +35,8 @@ struct existing_blob {
     /// The tar in it, for a layer that is to be packed anew in another encoding. Throws as tar_layer does.
     template <byte_sink Out>
     void write_tar(Out& out, layer_context const& context) const {
-        tar_layer{decode_as(facts.encoding, any_byte_source{reader()}), description()}.write_tar(out, context);
+        tar_layer{decode_as(facts.encoding, any_byte_source{reader()}), description()}.write_tar(out,
+                                                                                                 context);
     }
 
     [[nodiscard]] std::uint64_t estimated_size() const noexcept { return facts.blob.size; }

@@ -4,30 +4,34 @@
 //     source -> meter -> gather -> plain tap -> encoder -> packed tap -> blob
 //                                  (diff_id)              (digest, size)
 //
-// Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once. Backpressure is the
-// call stack; parallelism lives inside the encoder, which posts blocks to the executor, or, where there is none to speak
-// of, in the tap, which hashes a chunk on the executor while the same chunk is written.
+// Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once.
+// Backpressure is the call stack; parallelism lives inside the encoder, which posts blocks to the executor,
+// or, where there is none to speak of, in the tap, which hashes a chunk on the executor while the same chunk
+// is written.
 
 #include <shiplap/bytes/activity.hpp>
 #include <shiplap/bytes/gather.hpp>
 #include <shiplap/bytes/pipeline.hpp>
 #include <shiplap/codec/uncompressed.hpp>
+#include <shiplap/image/rfc3339.hpp>
 #include <shiplap/layer/concept.hpp>
 #include <shiplap/store/concept.hpp>
 
+#include <algorithm>
 #include <optional>
 
 namespace shiplap {
 
 namespace detail {
 
-/// A timestamp_policy that remembers the newest time that it let through.
+/// A timestamp_policy that remembers the newest time that it let through, as near as a history can have it.
 struct newest_timestamp {
     timestamps_ref policy;
     std::optional<timestamp>* newest;
     timestamp operator()(timestamp time) const {
         auto const mapped = policy(time);
-        if (!*newest || mapped > **newest) *newest = mapped;
+        auto const dated = std::clamp(mapped, first_rfc3339, last_rfc3339);
+        if (!*newest || dated > **newest) *newest = dated;
         return mapped;
     }
     [[nodiscard]] bool keeps() const noexcept { return policy.keeps(); }
@@ -42,8 +46,8 @@ inline annotation_map rewrite_annotations(std::optional<timestamp> const& latest
 
 } // namespace detail
 
-/// Packs what `source` writes with codec `how` into `store`, and says what came out. `env` lends executor, progress and
-/// timestamps (export/env.hpp). When it throws, `store` holds nothing of the layer.
+/// Packs what `source` writes with codec `how` into `store`, and says what came out. `env` lends executor,
+/// progress and timestamps (export/env.hpp). When it throws, `store` holds nothing of the layer.
 template <digest_algorithm D, layer_source L, codec C, blob_store S, class Env>
 layer_blob pack(L const& source, C const& how, S& store, Env& env) {
     progress_ref const progress{env.progress};
@@ -71,7 +75,8 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
         auto const facts = plain.facts();
         blob.commit(facts);
         told.finish();
-        return {facts, facts.digest, std::string{C::encoding}, std::move(annotations), source.description(), newest};
+        return {facts, facts.digest, std::string{C::encoding}, std::move(annotations), source.description(),
+                newest};
     } else {
         tap<D> plain, packed;
         gather blocks;
@@ -87,7 +92,12 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
         auto const facts = packed.facts();
         blob.commit(facts);
         told.finish();
-        return {facts, plain.facts().digest, std::string{C::encoding}, std::move(annotations), source.description(), newest};
+        return {facts,
+                plain.facts().digest,
+                std::string{C::encoding},
+                std::move(annotations),
+                source.description(),
+                newest};
     }
 }
 

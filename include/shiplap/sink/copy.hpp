@@ -12,10 +12,10 @@
 //
 // Nothing is put if the source is the sink's own store: everything is where it belongs.
 
+#include <shiplap/bytes/activity.hpp>
 #include <shiplap/bytes/erased.hpp>
 #include <shiplap/bytes/progress.hpp>
 #include <shiplap/image/reference.hpp>
-#include <shiplap/bytes/activity.hpp>
 #include <shiplap/sink/concept.hpp>
 #include <shiplap/store/concept.hpp>
 #include <shiplap/store/graph.hpp>

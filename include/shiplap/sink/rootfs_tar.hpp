@@ -1,9 +1,10 @@
 #pragma once
-// rootfs_tar_sink: all layers of an image applied on top of each other, as one tar: what a container sees at its start.
-// Nothing is extracted on the way, so ownership, devices and set-id bits survive without privileges.
+// rootfs_tar_sink: all layers of an image applied on top of each other, as one tar: what a container sees at
+// its start. Nothing is extracted on the way, so ownership, devices and set-id bits survive without
+// privileges.
 //
-// The layers are read twice, topmost first to learn what each hides, then bottom first to write what is left (flatten.hpp
-// says how). An image with a single layer is read once.
+// The layers are read twice, topmost first to learn what each hides, then bottom first to write what is left
+// (flatten.hpp says how). An image with a single layer is read once.
 
 #include <shiplap/codec/decode.hpp>
 #include <shiplap/image/media_types.hpp>
@@ -33,8 +34,10 @@ class rootfs_tar_sink {
         layers_ = layers.size();
         surveyed_ = written_ = 0;
         std::vector<descriptor> order;
-        if (layers_ > 1) order.assign(layers.rbegin(), layers.rend());
-        else surveyed_ = layers_;
+        if (layers_ > 1)
+            order.assign(layers.rbegin(), layers.rend());
+        else
+            surveyed_ = layers_;
         order.insert(order.end(), layers.begin(), layers.end());
         return order;
     }

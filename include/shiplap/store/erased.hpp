@@ -1,6 +1,6 @@
 #pragma once
-// The seam between packing and storing at run time: any blob_store behind one type, so that the packing loop is not
-// instantiated once for each kind of store. One indirect call per chunk.
+// The seam between packing and storing at run time: any blob_store behind one type, so that the packing loop
+// is not instantiated once for each kind of store. One indirect call per chunk.
 
 #include <shiplap/store/concept.hpp>
 
@@ -58,13 +58,19 @@ class blob_store_ref {
 
     template <blob_store S>
         requires(!std::same_as<std::remove_cv_t<S>, blob_store_ref>)
-    blob_store_ref(S& store) noexcept // NOLINT(google-explicit-constructor): a reference, as S& would be
-        : object_{&store}, open_{[](void* object) {
-              return any_writer{std::make_unique<writer_model<blob_writer_of<S>>>(static_cast<S*>(object)->open())};
+    blob_store_ref(S& store)
+    noexcept // NOLINT(google-explicit-constructor): a reference, as S& would be
+        : object_{&store},
+          open_{[](void* object) {
+              return any_writer{
+                  std::make_unique<writer_model<blob_writer_of<S>>>(static_cast<S*>(object)->open())};
           }},
-          contains_{[](void const* object, digest const& which) { return static_cast<S const*>(object)->contains(which); }},
+          contains_{[](void const* object, digest const& which) {
+              return static_cast<S const*>(object)->contains(which);
+          }},
           reader_{[](void const* object, digest const& which) {
-              return any_reader{std::make_unique<reader_model<blob_reader_of<S>>>(static_cast<S const*>(object)->reader(which))};
+              return any_reader{std::make_unique<reader_model<blob_reader_of<S>>>(
+                  static_cast<S const*>(object)->reader(which))};
           }} {}
 
     [[nodiscard]] any_writer open() { return open_(object_); }

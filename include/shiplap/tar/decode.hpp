@@ -163,7 +163,10 @@ class entry_decoder {
     void read_ustar_fields(tar_entry& entry) const {
         entry.user_name = extensions_.record("uname").value_or(block_.text(tar_fields::user_name));
         entry.group_name = extensions_.record("gname").value_or(block_.text(tar_fields::group_name));
-        if (entry.type != entry_type::character_device && entry.type != entry_type::block_device) return;
+        // A hard link repeats the numbers of the device that it names.
+        if (entry.type != entry_type::character_device && entry.type != entry_type::block_device &&
+            entry.type != entry_type::hard_link)
+            return;
         entry.device_major = device_number(tar_fields::device_major, "device major number");
         entry.device_minor = device_number(tar_fields::device_minor, "device minor number");
     }
