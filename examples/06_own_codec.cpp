@@ -46,7 +46,6 @@ class xz_stream { // both ways: encoder (write, finish) and decoder (read) diffe
             throw format_error{"code", "xz", "liblzma says " + std::to_string(state)};
         return into.size() - stream_->avail_out;
     }
-
     using end = decltype([](lzma_stream* stream) { lzma_end(stream), delete stream; });
     std::unique_ptr<lzma_stream, end> stream_{new lzma_stream(LZMA_STREAM_INIT)}; // must not move, this may
     std::array<std::byte, 16384> room_{};
@@ -72,7 +71,6 @@ struct oci_with_xz : oci_media_types {
 int main() {
     exporter out{xz{}, oci_with_xz{}, sha256{}, memory_sink{}};
     auto const image = out({.layers = {directory_layer{.path = demo_tree("app"), .owners = root_owned}}});
-
     string_sink tar;
     decoded_source plain{xz::decoder(), out.sink().store().reader(image.layers[0].blob.digest)};
     transfer(plain, tar);

@@ -77,6 +77,16 @@ std::vector<any_layer_source> parse_inputs(export_arguments const& arguments) {
     return layers;
 }
 
+// All of these end up in JSON, which is UTF-8.
+std::string const& checked(char const* option, std::string const& text) {
+    try {
+        static_cast<void>(nlohmann::json(text).dump());
+    } catch (nlohmann::json::type_error const&) {
+        throw option_error{option, "'" + printable(text) + "' is not UTF-8"};
+    }
+    return text;
+}
+
 std::pair<std::string, std::string> parse_pair(char const* option, std::string const& text) {
     auto const equals = text.find('=');
     if (equals == std::string::npos || equals == 0) throw option_error{option, "'" + printable(text) + "': expected KEY=VALUE"};
@@ -103,16 +113,16 @@ build_result parse_build(export_arguments const& arguments) {
     result.layers = parse_inputs(arguments);
     if (arguments.platform) result.platform = parse_platform(*arguments.platform);
     if (arguments.config_file) result.config = read_file(*arguments.config_file, 4 << 20);
-    result.changes.env = arguments.env;
+    for (auto const& variable : arguments.env) result.changes.env.push_back(checked("--env", variable));
     for (auto const& label : arguments.labels) {
-        auto [key, value] = parse_pair("--label", label);
+        auto [key, value] = parse_pair("--label", checked("--label", label));
         result.changes.labels.insert_or_assign(std::move(key), std::move(value));
     }
     result.changes.exposed_ports = arguments.exposed;
-    if (arguments.entrypoint) result.changes.entrypoint = parse_words("--entrypoint", *arguments.entrypoint);
-    if (arguments.cmd) result.changes.cmd = parse_words("--cmd", *arguments.cmd);
-    result.changes.working_dir = arguments.workdir;
-    result.changes.user = arguments.user;
+    if (arguments.entrypoint) result.changes.entrypoint = parse_words("--entrypoint", checked("--entrypoint", *arguments.entrypoint));
+    if (arguments.cmd) result.changes.cmd = parse_words("--cmd", checked("--cmd", *arguments.cmd));
+    result.changes.working_dir = checked("--workdir", arguments.workdir);
+    result.changes.user = checked("--user", arguments.user);
     return result;
 }
 
@@ -164,6 +174,8 @@ std::vector<export_spec> parse_outputs(export_arguments const& arguments, common
             if (!tags.empty() && !has("name")) given.push_back({"name", tags, 0});
             for (auto const& annotation : arguments.annotations) add_annotation(given, annotation);
         }
+        for (auto const& one : given)
+            if (one.key.starts_with("annotation")) checked(one.key.c_str(), one.key + "=" + one.value);
         auto spec = export_spec::from(given);
         spec.digest = *digest;
         spec.store = common.store;
@@ -175,6 +187,13 @@ std::vector<export_spec> parse_outputs(export_arguments const& arguments, common
     if (to_stdout == 1 && ::isatty(STDOUT_FILENO) != 0)
         throw option_error{"dest", "output file is required for type=oci, docker and tar: refusing to write to a terminal; give dest=<file> or redirect"};
     return specs;
+}
+
+// Where a file can later be published; that it cannot shall be known before the work.
+std::optional<staged_file> stage(std::optional<std::string> const& path) {
+    if (!path) return std::nullopt;
+    if (std::error_code ignored; std::filesystem::is_directory(*path, ignored)) throw system_error{"write", *path, EISDIR};
+    return staged_file{detail::parent_of(*path)};
 }
 
 } // namespace
@@ -193,6 +212,7 @@ void export_images(export_arguments const& arguments, common_options const& comm
 
     begin_interruptible_work();
     metadata facts;
+    auto metadata_file = stage(arguments.metadata_file);
     bool const to_stdout = std::any_of(specs.begin(), specs.end(), [](export_spec const& spec) { return spec.destination == "-"; });
     for (auto const& spec : specs) {
         for (auto const& warning : spec.warnings) env.progress.warn(warning);
@@ -202,7 +222,9 @@ void export_images(export_arguments const& arguments, common_options const& comm
         auto* const out = to_stdout ? stderr : stdout; // standard output carries an image itself
         std::fprintf(out, "%s\n", image.root.digest.text().c_str());
     }
-    if (arguments.metadata_file) write_file(*arguments.metadata_file, facts.text());
+    if (!metadata_file) return;
+    metadata_file->write(as_bytes(facts.text()));
+    metadata_file->publish(*arguments.metadata_file, 0644);
 }
 
 } // namespace shiplap_command

@@ -56,11 +56,11 @@ std::string explain(CLI::App const* app, CLI::Error const& problem) {
 }
 
 CLI::Option* add_value(CLI::App& app, std::string const& names, std::string& value, char const* type, std::string const& description) {
-    return app.add_option(names, value, description)->type_name(type);
+    return app.add_option(names, value, description)->type_name(type)->take_last();
 }
 CLI::Option* add_value(CLI::App& app, std::string const& names, std::optional<std::string>& value, char const* type,
                        std::string const& description) {
-    return app.add_option(names, value, description)->type_name(type);
+    return app.add_option(names, value, description)->type_name(type)->take_last();
 }
 // May be repeated, with one value each time: what follows is an INPUT.
 void add_values(CLI::App& app, std::string const& names, std::vector<std::string>& values, char const* type,

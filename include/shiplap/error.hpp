@@ -40,8 +40,12 @@ inline std::string printable(std::string_view text) {
         bool whole = length != 0 && i + length <= text.size() && c >= 0x20 && c != 0x7f;
         for (std::size_t k = 1; whole && k < length; ++k)
             whole = (static_cast<unsigned char>(text[i + k]) & 0xc0u) == 0x80u;
-        if (whole && length == 2 && c == 0xc2)
-            whole = static_cast<unsigned char>(text[i + 1]) >= 0xa0; // C1 controls
+        if (whole && length > 1) { // C1 controls, overlong forms, surrogates, beyond U+10FFFF
+            auto const second = static_cast<unsigned char>(text[i + 1]);
+            unsigned const least = c == 0xc2 || c == 0xe0 ? 0xa0u : c == 0xf0 ? 0x90u : 0x80u;
+            unsigned const most = c == 0xed ? 0x9fu : c == 0xf4 ? 0x8fu : 0xbfu;
+            whole = least <= second && second <= most;
+        }
         if (whole) {
             out.append(text.substr(i, length));
             i += length;

@@ -35,6 +35,7 @@
 #include <shiplap/export/env.hpp>
 #include <shiplap/export/exporter.hpp>
 #include <shiplap/export/metadata.hpp>
+#include <shiplap/export/option_values.hpp>
 #include <shiplap/export/policies.hpp>
 #include <shiplap/export/spec.hpp>
 #include <shiplap/fwd.hpp>

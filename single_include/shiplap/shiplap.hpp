@@ -1,14 +1,11 @@
 #pragma once
 // All of shiplap in one header. Made from include/ by single_include/amalgamate.py; edit there, not here.
 
-#include <cryptopp/base64.h>
 #include <cryptopp/sha.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/openat2.h>
 #include <nlohmann/json.hpp>
-#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,6 +22,7 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <climits>
 #include <compare>
 #include <concepts>
 #include <condition_variable>
@@ -33,13 +31,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <deque>
 #include <exception>
 #include <filesystem>
 #include <functional>
 #include <iterator>
 #include <limits>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -51,10 +49,7 @@
 #include <string_view>
 #include <system_error>
 #include <thread>
-#include <tuple>
 #include <type_traits>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -63,27 +58,28 @@
 
 // bytes: how data moves. Producers push into a byte_sink; consumers pull from a byte_source.
 //
-//   concept       expression             meaning
-//   byte_sink     s.write(in)            takes all of `in`, or throws
-//   byte_source   r.read(into) -> n      fills up to into.size() bytes; 0 means end (for a non-empty `into`)
-//   replayable_source  a byte_source with r.rewind(): back to the first byte, any number of times
-//   byte_stage    t.write(in, out)       transforms `in`, pushes what is ready into `out`
-//                 t.finish(out)          pushes what is left; called once, at the end
-//   byte_decoder  d.read(in, into) -> n  the mirror image: pulls packed bytes from `in`, fills `into` with
-//   plain ones
+//   concept             expression              meaning
+//   byte_sink           s.write(in)             takes all of `in`, or throws
+//   byte_source         r.read(into) -> n       fills up to into.size() bytes; 0 means end (for a non-empty `into`)
+//   replayable_source   r.rewind()              a byte_source; back to the first byte, any number of times
+//   byte_stage          t.write(in, out)        transforms `in`, pushes what is ready into `out`
+//                       t.finish(out)           pushes what is left; called once, at the end
+//   byte_decoder        d.read(in, into) -> n   the mirror image: pulls packed bytes from `in`, fills `into`
 //
-// A stage gets its output as an argument, a decoder its input. So neither is a template over its neighbour,
-// each can be moved and tested alone, and each fuses with its neighbour where that one's type is known.
+// A stage gets its output as an argument, a decoder its input. So neither is a template over its neighbour, each can
+// be moved and tested alone, and each fuses with its neighbour where that one's type is known.
 //
 // Exemplar of a stage, compiled in tests/bytes/concept.cpp:
 //
 //     struct upper_case {
 //         template <byte_sink Out>
-//         void write(bytes_view in, Out& out) { for (auto b : in) { auto c = upper(b); out.write({&c, 1}); }
-//         } template <byte_sink Out> void finish(Out&) {}
+//         void write(bytes_view in, Out& out) { for (auto b : in) { auto c = upper(b); out.write({&c, 1}); } }
+//         template <byte_sink Out>
+//         void finish(Out&) {}
 //     };
 //
-// Models: pipeline, file_writer, string_sink, tap (digest/), the encoders of codec/, tar_writer's output.
+// Models: pipeline, staged_file and string_sink are sinks; file_reader and span_source sources; gather, the taps of
+// digest/ and the encoders of codec/ stages.
 
 namespace shiplap {
 
@@ -220,6 +216,149 @@ std::uint64_t transfer(From& from, To& to) {
 
 } // namespace shiplap
 
+// === shiplap/bytes/progress.hpp ===
+
+// How shiplap tells what it is doing: a progress_observer is anything that can be called with a
+// progress_event.
+//
+//     auto observer = [](progress_event const& event) { std::cerr << event.subject << '\n'; };
+//
+// Events of one activity share an `id` and come in order: started, advanced (any number), finished; an
+// activity that fails gets no `finished`, the exception tells. Activities may run on several threads at once:
+// an observer that keeps state guards it. Models: no_progress.
+
+namespace shiplap {
+
+struct progress_event {
+    enum class kind {
+        started,  ///< `total` is set where it is known
+        advanced, ///< `done` has grown
+        finished, ///< `done` is final
+        warning,  ///< `text` says what the user should know; belongs to no activity
+    };
+
+    kind what = kind::started;
+    std::uint64_t id = 0;               ///< the same for all events of an activity, unique in a process
+    std::string_view activity;          ///< a verb: "pack", "copy"
+    std::string_view subject;           ///< what is worked on: a path, a digest
+    std::uint64_t done = 0;             ///< bytes
+    std::optional<std::uint64_t> total; ///< bytes
+    std::string_view text;
+};
+
+template <class P>
+concept progress_observer = std::invocable<P&, progress_event const&>;
+
+/// An observer that says whether it has a use for totals, which may cost a walk over the source.
+template <class P>
+concept choosy_observer = progress_observer<P> && requires(P const& observer) {
+    { observer.wants_totals() } -> std::same_as<bool>;
+};
+
+/// Tells nobody.
+struct no_progress {
+    void operator()(progress_event const&) const noexcept {}
+    static constexpr bool wants_totals() noexcept { return false; }
+};
+
+/// A reference to any progress_observer.
+class progress_ref {
+  public:
+    progress_ref() noexcept
+        : object_{nullptr}, call_{[](void*, progress_event const&) {}}, wants_totals_{false} {}
+
+    template <progress_observer P>
+        requires(!std::same_as<std::remove_cv_t<P>, progress_ref>)
+    progress_ref(P& observer)
+    noexcept // NOLINT(google-explicit-constructor): a reference, as P& would be
+        : object_{const_cast<void*>(static_cast<void const*>(&observer))},
+          call_{[](void* object, progress_event const& event) { (*static_cast<P*>(object))(event); }} {
+        if constexpr (choosy_observer<P>) wants_totals_ = observer.wants_totals();
+    }
+
+    void operator()(progress_event const& event) const { call_(object_, event); }
+
+    [[nodiscard]] bool wants_totals() const noexcept { return wants_totals_; }
+
+    /// Something that the user should know but that does not stop the export.
+    void warn(std::string_view text) const {
+        progress_event event;
+        event.what = progress_event::kind::warning;
+        event.text = text;
+        call_(object_, event);
+    }
+
+  private:
+    void* object_;
+    void (*call_)(void*, progress_event const&);
+    bool wants_totals_ = true;
+};
+
+} // namespace shiplap
+
+// === shiplap/bytes/activity.hpp ===
+
+// activity: one piece of work as an observer sees it, and a stage that counts the bytes of one.
+
+namespace shiplap::detail {
+
+inline std::uint64_t next_activity_id() noexcept {
+    static std::atomic<std::uint64_t> last{0};
+    return ++last;
+}
+
+/// Tells an observer about one activity, every 64 KiB: an observer that wants to stop the work, by an
+/// exception, gets to it soon even where few bytes make many files.
+class activity {
+  public:
+    activity(progress_ref progress, std::string_view verb, std::string subject,
+             std::optional<std::uint64_t> total)
+        : progress_{progress}, subject_{std::move(subject)} {
+        event_.id = next_activity_id();
+        event_.activity = verb;
+        event_.subject = subject_;
+        event_.total = total;
+        progress_(event_);
+    }
+    activity(activity const&) = delete; // event_ refers to subject_
+    activity& operator=(activity const&) = delete;
+    ~activity() = default;
+
+    void advance(std::uint64_t bytes) {
+        event_.done += bytes;
+        if (event_.done - told_ < interval) return;
+        told_ = event_.done;
+        tell(progress_event::kind::advanced);
+    }
+    void finish() { tell(progress_event::kind::finished); }
+
+  private:
+    static constexpr std::uint64_t interval = 64 * 1024;
+    void tell(progress_event::kind what) {
+        event_.what = what;
+        progress_(event_);
+    }
+
+    progress_ref progress_;
+    std::string subject_;
+    progress_event event_;
+    std::uint64_t told_ = 0;
+};
+
+/// A stage that counts for an activity.
+struct meter {
+    activity& told;
+    template <byte_sink Out>
+    void write(bytes_view in, Out& out) {
+        out.write(in);
+        told.advance(in.size());
+    }
+    template <byte_sink Out>
+    void finish(Out&) noexcept {}
+};
+
+} // namespace shiplap::detail
+
 // === shiplap/bytes/erased.hpp ===
 
 // Type erasure at the seams between policy axes: one indirect call per chunk, never per byte.
@@ -288,7 +427,7 @@ class any_byte_source {
     template <byte_source R>
         requires(!std::same_as<std::remove_cvref_t<R>, any_byte_source>)
     any_byte_source(R source) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
-        : self_{std::make_unique<model<R>>(std::move(source))} {}
+        : self_{new model<R>{std::move(source)}} {}
 
     std::size_t read(bytes_span into) { return self_->read(into); }
 
@@ -310,14 +449,13 @@ class any_byte_source {
 
 // === shiplap/bytes/executor.hpp ===
 
-// Where work inside a stage runs. A stage posts blocks and waits for them itself, so two operations are
-// enough:
+// Where work inside a stage runs. A stage posts blocks and waits for them itself, so two operations are enough:
 //
-//   expression              meaning
-//   e.concurrency() -> n    how many posted tasks may run at once; 0: none, post() runs the task before it
-//   returns e.post(task)            runs `task` once, on some thread; the task must not throw
+//   expression          meaning
+//   e.concurrency()     how many posted tasks may run at once; 0: none, post() runs the task before it returns
+//   e.post(task)        runs `task` once, on some thread; the task must not throw
 //
-// What a stage writes must not depend on n. Models: inline_executor (the default), thread_pool.
+// What a stage writes must not depend on that number. Models: inline_executor (the default), thread_pool.
 
 namespace shiplap {
 
@@ -377,7 +515,7 @@ class thread_pool {
 
     std::mutex mutex_;
     std::condition_variable wake_;
-    std::deque<std::function<void()>> tasks_;
+    std::list<std::function<void()>> tasks_;
     bool closing_ = false;
     std::vector<std::thread> threads_;
 };
@@ -444,8 +582,12 @@ inline std::string printable(std::string_view text) {
         bool whole = length != 0 && i + length <= text.size() && c >= 0x20 && c != 0x7f;
         for (std::size_t k = 1; whole && k < length; ++k)
             whole = (static_cast<unsigned char>(text[i + k]) & 0xc0u) == 0x80u;
-        if (whole && length == 2 && c == 0xc2)
-            whole = static_cast<unsigned char>(text[i + 1]) >= 0xa0; // C1 controls
+        if (whole && length > 1) { // C1 controls, overlong forms, surrogates, beyond U+10FFFF
+            auto const second = static_cast<unsigned char>(text[i + 1]);
+            unsigned const least = c == 0xc2 || c == 0xe0 ? 0xa0u : c == 0xf0 ? 0x90u : 0x80u;
+            unsigned const most = c == 0xed ? 0x9fu : c == 0xf4 ? 0x8fu : 0xbfu;
+            whole = least <= second && second <= most;
+        }
         if (whole) {
             out.append(text.substr(i, length));
             i += length;
@@ -665,11 +807,18 @@ class stream_reader {
     std::string name_;
 };
 
+/// What a staged_file is for.
+enum class staging {
+    publication, ///< written to disk from the start, so that publish() has little to wait for
+    scratch,     ///< will probably vanish again: need never reach the disk
+};
+
 /// A new file without a name. See the top of this header.
 class staged_file {
   public:
     /// A file that can later be published anywhere on the file system of `folder`, which must exist.
-    explicit staged_file(std::string const& folder) : label_{folder} {
+    explicit staged_file(std::string const& folder, staging purpose = staging::publication)
+        : label_{folder}, flush_interval_{purpose == staging::publication ? 8U << 20 : UINT64_MAX} {
         fd_ = unique_fd{detail::retry_interrupted(
             [&] { return ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); })};
         if (fd_) return;
@@ -682,18 +831,32 @@ class staged_file {
     staged_file(staged_file&& other) noexcept
         : label_{std::move(other.label_)},
           temporary_{std::exchange(other.temporary_, {})},
-          fd_{std::move(other.fd_)} {}
+          fd_{std::move(other.fd_)},
+          flush_interval_{other.flush_interval_},
+          size_{other.size_},
+          flushing_{other.flushing_} {}
     staged_file& operator=(staged_file&& other) noexcept {
         std::swap(label_, other.label_);
         std::swap(temporary_, other.temporary_);
         std::swap(fd_, other.fd_);
+        std::swap(flush_interval_, other.flush_interval_);
+        std::swap(size_, other.size_);
+        std::swap(flushing_, other.flushing_);
         return *this;
     }
     ~staged_file() {
         if (!temporary_.empty()) ::unlink(temporary_.c_str());
     }
 
-    void write(bytes_view in) { detail::write_fully(fd_.get(), in, label_); }
+    void write(bytes_view in) {
+        detail::write_fully(fd_.get(), in, label_);
+        size_ += in.size();
+        if (size_ - flushing_ < flush_interval_) return;
+        // Only a hint to start: fsync() tells of failures.
+        (void)::sync_file_range(fd_.get(), static_cast<::off64_t>(flushing_),
+                                static_cast<::off64_t>(size_ - flushing_), SYNC_FILE_RANGE_WRITE);
+        flushing_ = size_;
+    }
 
     /// Bytes written so far, from the start, through a descriptor of its own.
     [[nodiscard]] file_reader reader() const {
@@ -730,6 +893,8 @@ class staged_file {
     std::string label_;     // for messages
     std::string temporary_; // the hidden name, if there is one
     unique_fd fd_;
+    std::uint64_t flush_interval_;          // bytes
+    std::uint64_t size_ = 0, flushing_ = 0; // written; of these handed to the disk
 };
 
 /// Reads a whole small file; one that has more than `limit` bytes is a format_error.
@@ -753,9 +918,10 @@ inline void write_file(std::string const& path, std::string_view text, ::mode_t 
     file.publish(path, mode);
 }
 
-/// Holds an exclusive advisory lock on a directory until destroyed; waits for other holders, threads included.
-/// It locks the directory itself, not a file in it: nothing has to be created, so nothing is left behind or
-/// removed while others wait for it. Throws system_error, with ENOENT if there is no such directory any more.
+/// Holds an exclusive advisory lock on a directory until destroyed; waits for other holders, threads
+/// included. It locks the directory itself, not a file in it: nothing has to be created, so nothing is left
+/// behind or removed while others wait for it. Throws system_error, with ENOENT if there is no such directory
+/// any more.
 class folder_lock {
   public:
     explicit folder_lock(std::string const& path) {
@@ -764,7 +930,8 @@ class folder_lock {
             if (detail::retry_interrupted([&] { return ::flock(fd_.get(), LOCK_EX); }) != 0)
                 throw system_error{"lock", path, errno};
             // While we waited the directory may have been removed, and another one made in its place.
-            struct ::stat held {}, there {};
+            struct ::stat held {
+            }, there{};
             if (::fstat(fd_.get(), &held) != 0 || ::stat(path.c_str(), &there) != 0)
                 throw system_error{"lock", path, errno};
             if (held.st_dev == there.st_dev && held.st_ino == there.st_ino) return;
@@ -779,8 +946,8 @@ class folder_lock {
 
 // === shiplap/bytes/gather.hpp ===
 
-// gather: a stage that turns many small writes (headers, small files) into few large ones, so that what comes behind it
-// (hashing, write(2)) works in chunks of a good size. Large writes pass through without a copy.
+// gather: a stage that turns many small writes (headers, small files) into few large ones, so that what comes
+// behind it (hashing, write(2)) works in chunks of a good size. Large writes pass through without a copy.
 
 namespace shiplap {
 
@@ -831,126 +998,40 @@ class gather {
 
 namespace shiplap {
 
-template <class... Parts>
+/// The first part and the pipeline of those behind it, which it writes into.
+template <class First, class... Rest>
 class pipeline {
-    static_assert(sizeof...(Parts) >= 1, "a pipeline ends in a byte_sink");
-
   public:
-    explicit pipeline(Parts&... parts) : parts_{parts...} {}
+    explicit pipeline(First& first, Rest&... rest) : first_{first}, rest_{rest...} {}
 
-    void write(bytes_view in) { tail<0>{*this}.write(in); }
+    void write(bytes_view in) { first_.write(in, rest_); }
 
     /// Lets every stage push what it holds back, first to last. Call once, after the last write().
-    void finish() { finish_from<0>(); }
-
-  private:
-    static constexpr std::size_t last = sizeof...(Parts) - 1;
-
-    // What stage I-1 writes into: stage I and all behind it.
-    template <std::size_t I>
-    struct tail {
-        pipeline& pipe;
-        void write(bytes_view in) {
-            auto& part = std::get<I>(pipe.parts_);
-            if constexpr (I == last) {
-                part.write(in);
-            } else {
-                tail<I + 1> next{pipe};
-                part.write(in, next);
-            }
-        }
-    };
-
-    template <std::size_t I>
-    void finish_from() {
-        if constexpr (I < last) {
-            tail<I + 1> next{*this};
-            std::get<I>(parts_).finish(next);
-            finish_from<I + 1>();
-        }
+    void finish() {
+        first_.finish(rest_);
+        rest_.finish();
     }
 
-    std::tuple<Parts&...> parts_;
+  private:
+    First& first_;
+    pipeline<Rest...> rest_;
 };
 
-} // namespace shiplap
-
-// === shiplap/bytes/progress.hpp ===
-
-// How shiplap tells what it is doing: a progress_observer is anything that can be called with a
-// progress_event.
-//
-//     auto observer = [](progress_event const& event) { std::cerr << event.subject << '\n'; };
-//
-// Events of one activity share an `id` and come in order: started, advanced (any number), finished; an
-// activity that fails gets no `finished`, the exception tells. Activities may run on several threads at once:
-// an observer that keeps state guards it. Models: no_progress.
-
-namespace shiplap {
-
-struct progress_event {
-    enum class kind {
-        started,  ///< `total` is set where it is known
-        advanced, ///< `done` has grown
-        finished, ///< `done` is final
-        warning,  ///< `text` says what the user should know; belongs to no activity
-    };
-
-    kind what = kind::started;
-    std::uint64_t id = 0;               ///< the same for all events of an activity, unique in a process
-    std::string_view activity;          ///< a verb: "pack", "copy"
-    std::string_view subject;           ///< what is worked on: a path, a digest
-    std::uint64_t done = 0;             ///< bytes
-    std::optional<std::uint64_t> total; ///< bytes
-    std::string_view text;
-};
-
-template <class P>
-concept progress_observer = std::invocable<P&, progress_event const&>;
-
-/// An observer that says whether it has a use for totals, which may cost a walk over the source.
-template <class P>
-concept choosy_observer = progress_observer<P> && requires(P const& observer) {
-    { observer.wants_totals() } -> std::same_as<bool>;
-};
-
-/// Tells nobody.
-struct no_progress {
-    void operator()(progress_event const&) const noexcept {}
-    static constexpr bool wants_totals() noexcept { return false; }
-};
-
-/// A reference to any progress_observer.
-class progress_ref {
+/// The end: a byte_sink.
+template <class Sink>
+class pipeline<Sink> {
   public:
-    progress_ref() noexcept : object_{nullptr}, call_{[](void*, progress_event const&) {}}, wants_totals_{false} {}
+    explicit pipeline(Sink& sink) : sink_{sink} {}
 
-    template <progress_observer P>
-        requires(!std::same_as<std::remove_cv_t<P>, progress_ref>)
-    progress_ref(P& observer)
-    noexcept // NOLINT(google-explicit-constructor): a reference, as P& would be
-        : object_{const_cast<void*>(static_cast<void const*>(&observer))},
-          call_{[](void* object, progress_event const& event) { (*static_cast<P*>(object))(event); }} {
-        if constexpr (choosy_observer<P>) wants_totals_ = observer.wants_totals();
-    }
-
-    void operator()(progress_event const& event) const { call_(object_, event); }
-
-    [[nodiscard]] bool wants_totals() const noexcept { return wants_totals_; }
-
-    /// Something that the user should know but that does not stop the export.
-    void warn(std::string_view text) const {
-        progress_event event;
-        event.what = progress_event::kind::warning;
-        event.text = text;
-        call_(object_, event);
-    }
+    void write(bytes_view in) { sink_.write(in); }
+    void finish() noexcept {}
 
   private:
-    void* object_;
-    void (*call_)(void*, progress_event const&);
-    bool wants_totals_ = true;
+    Sink& sink_;
 };
+
+template <class... Parts>
+pipeline(Parts&...) -> pipeline<Parts...>;
 
 } // namespace shiplap
 
@@ -1057,7 +1138,7 @@ class block_queue {
     }
 
     executor_ref executor_;
-    std::deque<std::shared_ptr<slot>> slots_;
+    std::list<std::shared_ptr<slot>> slots_;
     std::size_t weight_ = 0;
 };
 
@@ -1068,22 +1149,20 @@ class block_queue {
 // codec: how the tar of a layer is packed into a blob. A codec is a small aggregate of options, such as
 // zstd{.level = 19}, that makes encoder stages and decoders.
 //
-//   expression                        meaning
-//   C::name                           what the user writes in compression=..., unique
-//   C::encoding                       what a media type calls it: "", "gzip", "zstd"; several codecs may
-//   share one c.encoder(executor) -> E          a byte_stage; throws option_error if an option is out of
-//   range C::decoder() -> D                 a byte_decoder, the inverse
+//   expression              meaning
+//   C::name                 what the user writes in compression=..., unique
+//   C::encoding             what a media type calls it: "", "gzip", "zstd"; several codecs may share one
+//   c.encoder(executor)     a byte_stage; throws option_error if an option is out of range
+//   C::decoder()            a byte_decoder, the inverse
 //
-//   refinement                        expression               meaning
-//   leveled_codec                     C::levels, c.level       allowed levels, inclusive; the level in use
-//   annotating_encoder                e.annotations()          after finish(): annotations for the layer's
-//   descriptor extending_encoder                 e.write_extension(out)   after finish(): the plain bytes
-//   that the encoder added
-//                                                              behind its input, which the diff_id covers
+//   refinement              expression               meaning
+//   leveled_codec           C::levels, c.level       allowed levels, inclusive; the level in use
+//   annotating_encoder      e.annotations()          after finish(): annotations for the layer's descriptor
+//   extending_encoder       e.write_extension(out)   after finish(): the plain bytes that the encoder added
+//                                                    behind its input, which the diff_id covers
 //
-// An encoder's output depends on its input and the options alone: not on the executor, nor on how the input
-// is cut into writes. Blocks may be posted to the executor, a bounded number at a time, and come out in
-// order.
+// An encoder's output depends on its input and the options alone: not on the executor, nor on how the input is cut
+// into writes. Blocks may be posted to the executor, a bounded number at a time, and come out in order.
 //
 // Exemplar, compiled in tests/codec/concept.cpp:
 //
@@ -1142,6 +1221,9 @@ template <class E>
 concept annotating_encoder = byte_stage<E> && requires(E const& encoder) {
     { encoder.annotations() } -> std::same_as<annotation_map>;
 };
+
+/// What tells an eStargz layer from any other in gzip.
+inline constexpr char toc_digest_annotation[] = "containerd.io/snapshot/stargz/toc.digest";
 
 template <class E>
 concept extending_encoder = byte_stage<E> && requires(E& encoder, null_sink& out) {
@@ -1322,12 +1404,12 @@ inline bool is_zstd_frame(bytes_view head) {
     return text.size() >= 4 && (text[0] & 0xf0) == 0x50 && text.substr(1, 3) == "\x2a\x4d\x18";
 }
 
-/// Bytes of input that one worker packs at a time: few where the window is small, so that a worker needs no
-/// more than 8 MiB of buffers; at least twice the window elsewhere, as every job first reads what is before
-/// it in the window.
+/// Bytes of input that one worker packs at a time. About the window of the level: less would cost size and
+/// speed, as every job first reads what is before it in the window, more costs memory, of which a worker
+/// needs some three jobs.
 constexpr int zstd_job_size(int level) noexcept {
     constexpr int mebibyte = 1024 * 1024;
-    return level < 9 ? 3 * mebibyte : level < 16 ? 8 * mebibyte : 16 * mebibyte;
+    return level < 9 ? 3 * mebibyte : level < 16 ? 4 * mebibyte : 16 * mebibyte;
 }
 
 } // namespace detail
@@ -1341,7 +1423,12 @@ class zstd_encoder {
         set(ZSTD_c_checksumFlag, 1);
         set(ZSTD_c_nbWorkers, static_cast<int>(workers));
         set(ZSTD_c_jobSize, detail::zstd_job_size(level));
-        if (level > last_small_window) set(ZSTD_c_windowLog, 23);
+        if (level > last_small_window) {
+            // The window and tables of that level; the search stays the harder one that was asked for.
+            set(ZSTD_c_windowLog, 23);
+            set(ZSTD_c_chainLog, 24);
+            set(ZSTD_c_hashLog, 22);
+        }
     }
 
     template <byte_sink Out>
@@ -1358,7 +1445,7 @@ class zstd_encoder {
     }
 
   private:
-    static constexpr int last_small_window = 19; // levels above have a window of 32 MiB or more
+    static constexpr int last_small_window = 19; // beyond, windows of 32 MiB and more are usual
 
     void set(ZSTD_cParameter what, int value) {
         detail::zstd_checked(::ZSTD_CCtx_setParameter(context_.get(), what, value), "pack");
@@ -1558,13 +1645,12 @@ inline any_byte_source decode_any(any_byte_source in) {
 
 // deflate: the compressor inside gzip and estargz, as a policy.
 //
-//   concept          expression                          meaning
-//   deflate_backend  B::name                             for messages: "zlib"
-//                    typename B::compressor{level}       movable; level 0 (stored) to 9
-//                    compressor.compress(in, out)        appends one complete raw deflate stream (RFC 1951,
-//                    final
-//                                                        bit set) of `in` to the string `out`; may be called
-//                                                        again for the next block
+//   concept          expression                      meaning
+//   deflate_backend  B::name                         for messages: "zlib"
+//                    typename B::compressor{level}   movable; level 0 (stored) to 9
+//                    compressor.compress(in, out)    appends one complete raw deflate stream (RFC 1951, final
+//                                                    bit set) of `in` to the string `out`; may be called
+//                                                    again for the next block
 //
 // A backend sees whole blocks of a few MiB at most and keeps no state between them, so that libraries without
 // streaming fit, and so that blocks compress in parallel. Its output depends on level and block alone.
@@ -1626,8 +1712,11 @@ class zlib_stream {
     static constexpr std::size_t max_piece = std::size_t{1} << 30; // avail_in has 32 bits
 
     void run(std::string& out, int flush) {
-        // Room for all that this input can become, so that one round is the rule.
-        auto const room = static_cast<std::size_t>(::deflateBound(z_.get(), z_->avail_in));
+        static constexpr std::size_t most_room = 256 * 1024;
+        // Address space for the worst case, memory only for what comes.
+        auto const bound = static_cast<std::size_t>(::deflateBound(z_.get(), z_->avail_in));
+        out.reserve(out.size() + bound);
+        auto const room = std::min(bound, most_room);
         do {
             auto const before = out.size();
             out.resize(before + room);
@@ -1706,16 +1795,14 @@ inline std::optional<std::uint64_t> estargz_toc_offset(bytes_view footer) {
 
 // === shiplap/digest/concept.hpp ===
 
-// digest: what names content. An algorithm is a type with a name, a size and a hasher; a digest is a checked
-// value.
+// digest: what names content. An algorithm is a type with a name, a size and a hasher; a digest is a checked value.
 //
-//   concept            expression                meaning
-//   hasher             h.update(in)              takes more bytes
-//                      h.finish() -> string      the raw hash of all bytes so far; the hasher is spent
-//   digest_algorithm   D::name                   as in "sha256:..." (image-spec, descriptor.md, "Registered
-//   algorithms")
-//                      D::size                   bytes of a raw hash
-//                      typename D::hasher        default constructible
+//   concept            expression             meaning
+//   hasher             h.update(in)           takes more bytes
+//                      h.finish() -> string   the raw hash of all bytes so far; the hasher is spent
+//   digest_algorithm   D::name                as in "sha256:..." (image-spec, descriptor.md, "Registered algorithms")
+//                      D::size                bytes of a raw hash
+//                      typename D::hasher     default constructible
 //
 // Exemplar, compiled in tests/digest/concept.cpp:
 //
@@ -1865,9 +1952,7 @@ class digest {
 /// Checks that bytes are those that a digest and a size promise, whatever the algorithm. A byte_sink.
 class digest_verifier {
   public:
-    digest_verifier(digest expected, std::uint64_t size) : expected_{std::move(expected)}, size_{size} {
-        if (expected_.algorithm() == sha512::name) hasher_.emplace<sha512::hasher>();
-    }
+    digest_verifier(digest expected, std::uint64_t size) : expected_{std::move(expected)}, size_{size} {}
 
     /// Throws digest_mismatch as soon as there are more bytes than promised.
     void write(bytes_view in) {
@@ -1876,7 +1961,8 @@ class digest_verifier {
             throw digest_mismatch{"verify", expected_.text(),
                                   "content is longer than the " + std::to_string(size_) +
                                       " bytes of its descriptor"};
-        std::visit([in](auto& hasher) { hasher.update(in); }, hasher_);
+        if (is_sha512()) sha512_.update(in);
+        else sha256_.update(in);
     }
 
     /// Throws digest_mismatch unless size and digest are as promised. Call once, after the last byte.
@@ -1885,16 +1971,19 @@ class digest_verifier {
             throw digest_mismatch{"verify", expected_.text(),
                                   "content has " + std::to_string(seen_) + " bytes, its descriptor says " +
                                       std::to_string(size_)};
-        auto const actual = hasher_.index() == 0 ? digest::from_raw<sha256>(std::get<0>(hasher_).finish())
-                                                 : digest::from_raw<sha512>(std::get<1>(hasher_).finish());
+        auto const actual = is_sha512() ? digest::from_raw<sha512>(sha512_.finish())
+                                        : digest::from_raw<sha256>(sha256_.finish());
         if (actual != expected_)
             throw digest_mismatch{"verify", expected_.text(), "content has digest " + actual.text()};
     }
 
   private:
+    [[nodiscard]] bool is_sha512() const noexcept { return expected_.algorithm() == sha512::name; }
+
     digest expected_;
     std::uint64_t size_, seen_ = 0;
-    std::variant<sha256::hasher, sha512::hasher> hasher_;
+    sha256::hasher sha256_; // one of the two is used
+    sha512::hasher sha512_;
 };
 
 /// Throws digest_mismatch unless `bytes` have this digest.
@@ -1934,24 +2023,24 @@ enum class entry_type : char {
 
 /// An extended attribute; the value is raw bytes.
 struct extended_attribute {
-    std::string name;
-    std::string value;
+    std::string name{};
+    std::string value{};
     friend auto operator<=>(extended_attribute const&, extended_attribute const&) = default;
 };
 
 /// Everything about an entry but its payload. Names are raw bytes without an encoding.
 struct tar_entry {
-    std::string name; ///< relative path; a directory's ends in '/'
+    std::string name{}; ///< relative path; a directory's ends in '/'
     entry_type type = entry_type::regular;
     std::uint32_t mode = 0; ///< permission, set-id and sticky bits: 0..07777
     std::uint64_t uid = 0, gid = 0;
     std::uint64_t size = 0; ///< bytes of payload; 0 for all but regular files
-    timestamp mtime;
-    std::string
-        link_name; ///< target of a symbolic link (verbatim) or of a hard link (name of an earlier entry)
+    timestamp mtime{};
+    /// Target of a symbolic link, verbatim, or of a hard link: the name of an earlier entry.
+    std::string link_name{};
     std::uint32_t device_major = 0, device_minor = 0;
-    std::string user_name, group_name;      ///< not written for images: ids are numbers there
-    std::vector<extended_attribute> xattrs; ///< sorted by name
+    std::string user_name{}, group_name{};    ///< not written for images: ids are numbers there
+    std::vector<extended_attribute> xattrs{}; ///< sorted by name
     friend bool operator==(tar_entry const&, tar_entry const&) = default;
 };
 
@@ -1969,35 +2058,48 @@ namespace shiplap::detail {
 inline std::string go_json_string(std::string_view text) {
     static constexpr std::array<std::pair<std::string_view, std::string_view>, 5> further{
         {{"<", "\\u003c"}, {">", "\\u003e"}, {"&", "\\u0026"}, {"\u2028", "\\u2028"}, {"\u2029", "\\u2029"}}};
-    auto out = nlohmann::json(text).dump();
+    using json = nlohmann::ordered_json; // the one whose writer image/json.hpp instantiates as well
+    json value(json::value_t::string);
+    *value.get_ptr<json::string_t*>() = text;
+    auto out = value.dump();
     for (auto const& [plain, escaped] : further)
         for (auto at = out.find(plain); at != std::string::npos; at = out.find(plain, at + escaped.size()))
             out.replace(at, plain.size(), escaped);
     return out;
 }
 
+/// RFC 4648 with padding. (That of Crypto++ is a pipeline of filters: its header costs more than all of this.)
 inline std::string base64_of(std::string_view raw) {
-    CryptoPP::Base64Encoder encoder{nullptr, false};
-    encoder.Put(reinterpret_cast<CryptoPP::byte const*>(raw.data()), raw.size());
-    encoder.MessageEnd();
-    std::string out(static_cast<std::size_t>(encoder.MaxRetrievable()), '\0');
-    encoder.Get(reinterpret_cast<CryptoPP::byte*>(out.data()), out.size());
+    static constexpr char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string out;
+    for (; !raw.empty(); raw.remove_prefix(std::min<std::size_t>(3, raw.size()))) {
+        std::uint32_t bits = 0; // three bytes, those behind the end as zeros
+        for (std::size_t i = 0; i < 3; ++i)
+            bits = bits << 8 | (i < raw.size() ? static_cast<unsigned char>(raw[i]) : 0u);
+        for (std::size_t i = 0; i < 4; ++i) out += i <= raw.size() ? alphabet[bits >> (18 - 6 * i) & 63] : '=';
+    }
     return out;
 }
 
 /// RFC 3339 in UTC, rounded to seconds. Empty for any time within second 0 of 1970, as in the reference, and
-/// for years that have no name.
+/// for years that have no name. Not by gmtime(), which counts leap seconds if TZ is one of the "right" zones.
 inline std::string toc_time(timestamp time) {
-    if (time.seconds == 0) return {};
-    std::time_t const seconds = time.seconds + (time.nanoseconds >= 500'000'000 ? 1 : 0);
-    std::tm utc{};
-    if (::gmtime_r(&seconds, &utc) == nullptr || utc.tm_year < -1900) return {};
-    auto const padded = [](long value, std::size_t width) {
+    constexpr std::int64_t year_zero = -62167219200, last = 67768036191676799; // what gmtime() can name
+    if (time.seconds == 0 || time.seconds < year_zero || time.seconds >= last) return {};
+    auto const seconds = time.seconds + (time.nanoseconds >= 500'000'000 ? 1 : 0);
+    // The calendar repeats every 400 years; std::chrono knows no year above 32767.
+    constexpr std::int64_t cycle = 146097; // days
+    auto const days = (seconds - year_zero) / 86400, second = (seconds - year_zero) % 86400;
+    std::chrono::year_month_day const date{
+        std::chrono::sys_days{std::chrono::days{year_zero / 86400 + days % cycle}}};
+    auto const padded = [](std::int64_t value, std::size_t width) {
         auto const text = std::to_string(value);
         return std::string(width - std::min(width, text.size()), '0') + text;
     };
-    return padded(utc.tm_year + 1900L, 4) + '-' + padded(utc.tm_mon + 1L, 2) + '-' + padded(utc.tm_mday, 2) +
-           'T' + padded(utc.tm_hour, 2) + ':' + padded(utc.tm_min, 2) + ':' + padded(utc.tm_sec, 2) + 'Z';
+    return padded(static_cast<int>(date.year()) + days / cycle * 400, 4) + '-' +
+           padded(static_cast<unsigned>(date.month()), 2) + '-' +
+           padded(static_cast<unsigned>(date.day()), 2) + 'T' + padded(second / 3600, 2) + ':' +
+           padded(second / 60 % 60, 2) + ':' + padded(second % 60, 2) + 'Z';
 }
 
 inline std::string_view toc_type(entry_type type) noexcept {
@@ -2293,21 +2395,17 @@ class gzip_block {
         }
     }
 
-    /// Plain and packed bytes together, supposing that nothing shrinks.
-    [[nodiscard]] std::size_t weight() const noexcept { return 2 * plain.size(); }
+    /// Memory for plain and packed bytes.
+    [[nodiscard]] std::size_t weight() const noexcept { return plain.capacity() + packed.capacity(); }
 
-    /// Empty again, with its compressor and buffers of the usual size.
+    /// Empty again, with its compressor and buffers.
     void reuse() {
-        for (auto* buffer : {&plain, &packed}) {
-            buffer->clear();
-            if (buffer->capacity() > usual_capacity) buffer->shrink_to_fit();
-        }
+        plain.clear();
+        packed.clear();
         members.clear();
     }
 
   private:
-    static constexpr std::size_t usual_capacity = 2 * 1024 * 1024;
-
     int level_;
     typename Backend::compressor compressor_;
 };
@@ -2361,6 +2459,8 @@ class gzip_writer {
     /// Sends the block off; `emit(block)` is called for every block whose turn has come.
     template <class Emit>
     void post(Emit emit) {
+        // Made here, not by a worker: an allocator with a heap for each thread would keep what they return.
+        block_.packed.reserve(block_.plain.size() + block_.plain.size() / 512 + 64 * block_.members.size());
         queue_.post(std::exchange(block_, take_spare()));
         while (queue_.full()) emit_oldest(emit);
     }
@@ -2377,20 +2477,20 @@ class gzip_writer {
         auto block = queue_.take();
         emit(std::as_const(block));
         block.reuse();
-        spares_.push_back(std::move(block));
+        spare_ = std::move(block);
     }
 
     gzip_block<Backend> take_spare() {
-        if (spares_.empty()) return gzip_block<Backend>{level_};
-        auto spare = std::move(spares_.back());
-        spares_.pop_back();
-        return spare;
+        if (!spare_) return gzip_block<Backend>{level_};
+        auto block = std::move(*spare_);
+        spare_.reset();
+        return block;
     }
 
     block_queue<gzip_block<Backend>> queue_;
     int level_;
     gzip_block<Backend> block_;
-    std::vector<gzip_block<Backend>> spares_;
+    std::optional<gzip_block<Backend>> spare_; // one comes back for each that goes
 };
 
 } // namespace shiplap::detail
@@ -2811,7 +2911,10 @@ class entry_decoder {
     void read_ustar_fields(tar_entry& entry) const {
         entry.user_name = extensions_.record("uname").value_or(block_.text(tar_fields::user_name));
         entry.group_name = extensions_.record("gname").value_or(block_.text(tar_fields::group_name));
-        if (entry.type != entry_type::character_device && entry.type != entry_type::block_device) return;
+        // A hard link repeats the numbers of the device that it names.
+        if (entry.type != entry_type::character_device && entry.type != entry_type::block_device &&
+            entry.type != entry_type::hard_link)
+            return;
         entry.device_major = device_number(tar_fields::device_major, "device major number");
         entry.device_minor = device_number(tar_fields::device_minor, "device minor number");
     }
@@ -3414,7 +3517,7 @@ class estargz_encoder {
 
     /// After finish(): what lazy pullers look for in the layer's descriptor.
     [[nodiscard]] annotation_map annotations() const {
-        return {{"containerd.io/snapshot/stargz/toc.digest", digest::from_raw<sha256>(toc_digest_).text()},
+        return {{toc_digest_annotation, digest::from_raw<sha256>(toc_digest_).text()},
                 {"io.containers.estargz.uncompressed-size", std::to_string(plain_size_)}};
     }
 
@@ -3659,11 +3762,12 @@ struct uncompressed {
 
 // === shiplap/digest/tap.hpp ===
 
-// tap: a stage that lets bytes through unchanged and knows their digest and number at the end. One sits before the
-// encoder (its digest is the diff_id of image-spec, config.md) and one after it (the digest of the blob).
+// tap: a stage that lets bytes through unchanged and knows their digest and number at the end. One sits
+// before the encoder (its digest is the diff_id of image-spec, config.md) and one after it (the digest of the
+// blob).
 //
-// Given an executor, a tap hashes large chunks there while the next stage works on the same chunk; it waits for the
-// hash before write() returns, so nothing is copied and the order stays.
+// Given an executor, a tap hashes large chunks there while the next stage works on the same chunk; it waits
+// for the hash before write() returns, so nothing is copied and the order stays.
 
 namespace shiplap {
 
@@ -3687,7 +3791,8 @@ class tap {
             out.write(in);
             return;
         }
-        completion hashed; // its destructor waits, also when out.write() throws: the task refers to this frame
+        completion
+            hashed; // its destructor waits, also when out.write() throws: the task refers to this frame
         executor_.post([this, in, &hashed] {
             hasher_.update(in);
             hashed.signal();
@@ -3712,7 +3817,8 @@ class tap {
             ready_.wait(lock, [this] { return done_; });
         }
         void signal() {
-            std::lock_guard const lock{mutex_}; // held while notifying: then the waiter cannot be gone too early
+            std::lock_guard const lock{
+                mutex_}; // held while notifying: then the waiter cannot be gone too early
             done_ = true;
             ready_.notify_one();
         }
@@ -3723,7 +3829,8 @@ class tap {
         bool done_ = false;
     };
 
-    static constexpr std::size_t worth_a_task = 64 * 1024; // hashing less costs about as much as waking a thread
+    static constexpr std::size_t worth_a_task =
+        64 * 1024; // hashing less costs about as much as waking a thread
 
     executor_ref executor_;
     typename D::hasher hasher_;
@@ -3765,12 +3872,15 @@ inline std::string fold_name(std::string_view name) {
     std::string out;
     for (std::size_t i = 0; i < name.size(); ++i) {
         auto const rest = name.substr(i);
-        if (rest.starts_with("\u017f")) // long s
-            out += 's', i += 1;
-        else if (rest.starts_with("\u212a")) // kelvin sign
-            out += 'k', i += 2;
-        else
+        if (rest.starts_with("\u017f")) { // long s
+            out += 's';
+            i += 1;
+        } else if (rest.starts_with("\u212a")) { // kelvin sign
+            out += 'k';
+            i += 2;
+        } else {
             out += 'A' <= name[i] && name[i] <= 'Z' ? static_cast<char>(name[i] - 'A' + 'a') : name[i];
+        }
     }
     return out;
 }
@@ -3789,19 +3899,72 @@ inline std::string pointer_step(std::string_view name) {
     return out;
 }
 
+// Values are made by these and not by json's constructors and operators, each of which is a template that searches
+// all conversions to JSON: that would double what this header costs to compile.
+
+/// A value of `type`, for which json's own type is T.
+template <class T>
+json json_scalar(json::value_t type, T value) {
+    json out(type);
+    *out.get_ptr<T*>() = std::move(value);
+    return out;
+}
+
+inline json json_text(std::string text) {
+    return json_scalar(json::value_t::string, std::move(text));
+}
+inline json json_number(std::uint64_t value) {
+    return json_scalar(json::value_t::number_unsigned, value);
+}
+inline json empty_object() {
+    return json(json::value_t::object);
+}
+inline json empty_array() {
+    return json(json::value_t::array);
+}
+
+/// Appends a member to an object that does not have it yet. (operator[] would search all names, which is quadratic in
+/// the size of a hostile object.)
+inline json& add_member(json& object, std::string_view name, json value) {
+    return object.get_ptr<json::object_t*>()->emplace_back(std::string{name}, std::move(value)).second;
+}
+
+/// The same for an optional text: an empty one is left out.
+inline void add_text(json& object, std::string_view name, std::string const& value) {
+    if (!value.empty()) add_member(object, name, json_text(value));
+}
+
+/// The member of an object, null if it was not there.
+inline json& member(json& object, std::string_view name) {
+    for (auto& [key, value] : *object.get_ptr<json::object_t*>())
+        if (key == name) return value;
+    return add_member(object, name, json(nullptr));
+}
+
+/// Appends to an array.
+inline json& add_item(json& array, json value) {
+    return array.get_ptr<json::array_t*>()->emplace_back(std::move(value));
+}
+
+inline json json_texts(std::vector<std::string> const& values) {
+    auto out = empty_array();
+    for (auto const& value : values) add_item(out, json_text(value));
+    return out;
+}
+
 /// Takes the events of the parser, builds the value, and refuses what parse_json() promises to refuse.
 class strict_json_builder {
   public:
     bool null() { return put(json(nullptr)); }
-    bool boolean(bool value) { return put(json(value)); }
-    bool number_integer(std::int64_t value) { return put(json(value)); }
-    bool number_unsigned(std::uint64_t value) { return put(json(value)); }
-    bool number_float(double value, std::string const&) { return put(json(value)); }
-    bool string(std::string& value) { return put(json(std::move(value))); }
+    bool boolean(bool value) { return put(json_scalar(json::value_t::boolean, value)); }
+    bool number_integer(std::int64_t value) { return put(json_scalar(json::value_t::number_integer, value)); }
+    bool number_unsigned(std::uint64_t value) { return put(json_number(value)); }
+    bool number_float(double value, std::string const&) { return put(json_scalar(json::value_t::number_float, value)); }
+    bool string(std::string& value) { return put(json_text(std::move(value))); }
     bool binary(json::binary_t&) { return false; } // no such thing in text
 
-    bool start_object(std::size_t) { return open(json(json::value_t::object)); }
-    bool start_array(std::size_t) { return open(json(json::value_t::array)); }
+    bool start_object(std::size_t) { return open(empty_object()); }
+    bool start_array(std::size_t) { return open(empty_array()); }
     bool end_object() { return close(); }
     bool end_array() { return close(); }
 
@@ -3838,14 +4001,8 @@ class strict_json_builder {
     json& place_value(json&& value) {
         if (depth_ == 0) return root_ = std::move(value);
         auto& here = open_[depth_ - 1];
-        if (auto* const array = here.value->get_ptr<json::array_t*>()) {
-            array->push_back(std::move(value));
-            return array->back();
-        }
-        // not operator[]: it would search all names, quadratic in the size of a hostile object
-        auto* const object = here.value->get_ptr<json::object_t*>();
-        object->emplace_back(here.name, std::move(value));
-        return object->back().second;
+        return here.value->is_array() ? add_item(*here.value, std::move(value))
+                                      : add_member(*here.value, here.name, std::move(value));
     }
 
     bool put(json&& value) {
@@ -3896,18 +4053,18 @@ inline std::string escape_html(std::string_view plain) {
     out.reserve(plain.size());
     for (std::size_t i = 0; i < plain.size(); ++i) {
         auto const rest = plain.substr(i);
-        if (rest[0] == '<')
+        if (rest.starts_with("\u2028") || rest.starts_with("\u2029")) {
+            out += rest[2] == '\xa8' ? "\\u2028" : "\\u2029";
+            i += 2;
+        } else if (rest[0] == '<') {
             out += "\\u003c";
-        else if (rest[0] == '>')
+        } else if (rest[0] == '>') {
             out += "\\u003e";
-        else if (rest[0] == '&')
+        } else if (rest[0] == '&') {
             out += "\\u0026";
-        else if (rest.starts_with("\u2028"))
-            out += "\\u2028", i += 2;
-        else if (rest.starts_with("\u2029"))
-            out += "\\u2029", i += 2;
-        else
+        } else {
             out += rest[0];
+        }
     }
     return out;
 }
@@ -3927,11 +4084,11 @@ inline json parse_json(std::string_view text, std::string_view subject) {
     if (auto const zero = text.find('\0'); zero != text.npos) // to the parser that would be the end
         throw fail("has a zero byte at offset " + std::to_string(zero));
 
-    // The parser itself instead of json::sax_parse(): that one also instantiates the readers of all binary
-    // formats, 0.8 s in each translation unit.
+    // The parser itself instead of json::sax_parse(), which also instantiates the readers of all binary formats; and
+    // that of nlohmann::json, which the library's header instantiates anyway and which gives the same events.
     detail::strict_json_builder builder;
     auto adapter = nlohmann::detail::input_adapter(text.data(), text.data() + text.size());
-    nlohmann::detail::parser<json, decltype(adapter)> parser{std::move(adapter)};
+    nlohmann::detail::parser<nlohmann::json, decltype(adapter)> parser{std::move(adapter)};
     if (!parser.sax_parse(&builder)) throw fail(builder.error());
     return builder.take();
 }
@@ -4048,33 +4205,6 @@ class json_node {
     std::string_view subject_;
     std::string pointer_{};
 };
-
-namespace detail {
-
-/// Appends a member to an object that does not have it yet.
-inline void add_member(json& object, std::string_view name, json value) {
-    object.get_ptr<json::object_t*>()->emplace_back(std::string{name}, std::move(value));
-}
-
-/// The same for an optional text: an empty one is left out.
-inline void add_text(json& object, std::string_view name, std::string const& value) {
-    if (!value.empty()) add_member(object, name, json(value));
-}
-
-inline json json_texts(std::vector<std::string> const& values) {
-    json out(json::value_t::array);
-    for (auto const& value : values) out.get_ptr<json::array_t*>()->emplace_back(value);
-    return out;
-}
-
-inline json empty_object() {
-    return json(json::value_t::object);
-}
-inline json empty_array() {
-    return json(json::value_t::array);
-}
-
-} // namespace detail
 
 } // namespace shiplap
 
@@ -4230,8 +4360,8 @@ inline platform parse_platform(std::string_view text) {
 /// In Go's order of members: architecture, os, os.version, os.features, variant.
 inline json to_json(platform const& what) {
     auto out = detail::empty_object();
-    detail::add_member(out, "architecture", what.architecture);
-    detail::add_member(out, "os", what.os);
+    detail::add_member(out, "architecture", detail::json_text(what.architecture));
+    detail::add_member(out, "os", detail::json_text(what.os));
     detail::add_text(out, "os.version", what.os_version);
     if (!what.os_features.empty())
         detail::add_member(out, "os.features", detail::json_texts(what.os_features));
@@ -4256,10 +4386,10 @@ inline platform read_platform(json_node const& node) {
 
 // attributes: "type=oci,dest=app.tar,"name=a,b"" -> an ordered list of keys and values, each with its place.
 //
-// The grammar is one CSV record (RFC 4180): fields are parted by commas; a field that holds a comma or a quote is
-// quoted as a whole, and a quote in it is doubled. Every field is key=value, parted at its first '='.
-// Keys are lower-cased and trimmed, values are untouched. In "annotation.Some.Key" only what stands before the first
-// dot is the option's name: the annotation's own key keeps its case.
+// The grammar is one CSV record (RFC 4180): fields are parted by commas; a field that holds a comma or a
+// quote is quoted as a whole, and a quote in it is doubled. Every field is key=value, parted at its first
+// '='. Keys are lower-cased and trimmed, values are untouched. In "annotation.Some.Key" only what stands
+// before the first dot is the option's name: the annotation's own key keeps its case.
 
 namespace shiplap {
 
@@ -4274,7 +4404,8 @@ using attributes = std::vector<attribute>;
 namespace detail {
 
 [[noreturn]] inline void refuse_csv(std::string_view text, std::size_t index, std::string_view reason) {
-    throw option_error{"parse", std::string{text}, "position " + std::to_string(index + 1) + ": " + std::string{reason}};
+    throw option_error{"parse", std::string{text},
+                       "position " + std::to_string(index + 1) + ": " + std::string{reason}};
 }
 
 /// One field, from `index` on, which is left at the comma behind it or at the end.
@@ -4283,7 +4414,9 @@ inline std::string csv_field(std::string_view text, std::size_t& index) {
     if (index == text.size() || text[index] != '"') {
         auto const start = index;
         while (index < text.size() && text[index] != ',') {
-            if (text[index] == '"') refuse_csv(text, index, "a quote inside an unquoted field; quote the whole field: \"key=value\"");
+            if (text[index] == '"')
+                refuse_csv(text, index,
+                           "a quote inside an unquoted field; quote the whole field: \"key=value\"");
             ++index;
         }
         return std::string{text.substr(start, index - start)};
@@ -4316,11 +4449,13 @@ inline std::string option_key(std::string_view key) {
 
 } // namespace detail
 
-/// Parses an option string. Throws option_error, with the position in the text, on anything outside the grammar.
+/// Parses an option string. Throws option_error, with the position in the text, on anything outside the
+/// grammar.
 inline attributes parse_attributes(std::string_view text) {
     if (text.ends_with('\n')) text.remove_suffix(1);
     if (text.ends_with('\r')) text.remove_suffix(1);
-    if (text.empty()) throw option_error{"parse", "", "an empty option string; expected type=...,key=value,..."};
+    if (text.empty())
+        throw option_error{"parse", "", "an empty option string; expected type=...,key=value,..."};
 
     attributes out;
     for (std::size_t index = 0;; ++index) {
@@ -4356,6 +4491,12 @@ concept tells_if_it_keeps = timestamp_policy<P> && requires(P const& policy) {
     { policy.keeps() } -> std::same_as<bool>;
 };
 
+/// A policy that lets no time pass that is later than a limit. Layers packed under it are annotated with the limit.
+template <class P>
+concept limits_times = timestamp_policy<P> && requires(P const& policy) {
+    { policy.latest() } -> std::same_as<std::optional<timestamp>>;
+};
+
 /// Entries keep the time that their source has.
 struct keep_timestamps {
     timestamp operator()(timestamp time) const noexcept { return time; }
@@ -4367,6 +4508,7 @@ struct keep_timestamps {
 struct clamp_timestamps {
     timestamp epoch;
     timestamp operator()(timestamp time) const noexcept { return time > epoch ? epoch : time; }
+    [[nodiscard]] std::optional<timestamp> latest() const noexcept { return epoch; }
 };
 
 /// A reference to any timestamp_policy. Default: keeps times.
@@ -4382,16 +4524,20 @@ class timestamps_ref {
         : object_{&policy},
           call_{[](void const* object, timestamp time) { return (*static_cast<P const*>(object))(time); }} {
         if constexpr (tells_if_it_keeps<P>) keeps_ = policy.keeps();
+        if constexpr (limits_times<P>) latest_ = policy.latest();
     }
 
     timestamp operator()(timestamp time) const { return call_(object_, time); }
     /// True if it is known that every time stays as it is.
     [[nodiscard]] bool keeps() const noexcept { return keeps_; }
+    /// The limit of a policy that has one.
+    [[nodiscard]] std::optional<timestamp> latest() const noexcept { return latest_; }
 
   private:
     void const* object_;
     timestamp (*call_)(void const*, timestamp);
     bool keeps_ = false;
+    std::optional<timestamp> latest_;
 };
 
 } // namespace shiplap
@@ -4423,8 +4569,10 @@ class shared_pool {
 
     [[nodiscard]] unsigned concurrency() const noexcept { return pool_ ? pool_->concurrency() : 0; }
     void post(std::function<void()> task) {
-        if (pool_) pool_->post(std::move(task));
-        else task();
+        if (pool_)
+            pool_->post(std::move(task));
+        else
+            task();
     }
 
   private:
@@ -4438,13 +4586,19 @@ struct default_env {
 };
 
 template <class E>
-concept lends_executor = requires(E& env) { executor_ref{env.executor}; };
+concept lends_executor = requires(E& env) {
+    executor_ref{env.executor};
+};
 
 template <class E>
-concept lends_progress = requires(E& env) { progress_ref{env.progress}; };
+concept lends_progress = requires(E& env) {
+    progress_ref{env.progress};
+};
 
 template <class E>
-concept lends_timestamps = requires(E const& env) { timestamps_ref{env.timestamps}; };
+concept lends_timestamps = requires(E const& env) {
+    timestamps_ref{env.timestamps};
+};
 
 template <class E>
 concept export_env = lends_executor<E> && lends_progress<E> && lends_timestamps<E>;
@@ -4458,7 +4612,8 @@ struct env_ref {
     env_ref() = default;
     template <export_env E>
         requires(!std::same_as<std::remove_cv_t<E>, env_ref>)
-    env_ref(E& env) noexcept // NOLINT(google-explicit-constructor): a reference, as E& would be
+    env_ref(E& env)
+    noexcept // NOLINT(google-explicit-constructor): a reference, as E& would be
         : executor{env.executor}, progress{env.progress}, timestamps{env.timestamps} {}
 };
 
@@ -4471,8 +4626,8 @@ struct env_ref {
 //   expression               meaning
 //   M::index                 media type of an index (Docker: manifest list)
 //   M::manifest, M::config   of an image manifest and its configuration
-//   M::layer(encoding)       of a layer in this encoding ("", "gzip", "zstd"); empty: the family has no name
-//   for it M::layer_annotations     whether layer descriptors may carry annotations
+//   M::layer(encoding)       of a layer in this encoding ("", "gzip", "zstd"); empty if there is none
+//   M::layer_annotations     whether layer descriptors may carry annotations
 //
 // Sources: image-spec, media-types.md; Docker's "Image Manifest Version 2, Schema 2". Docker's zstd type is
 // not in Docker's specification: containerd reads it, skopeo refuses it.
@@ -4629,7 +4784,7 @@ namespace detail {
 
 inline json to_json(annotation_map const& annotations) {
     auto out = empty_object();
-    for (auto const& [key, value] : annotations) add_member(out, key, value);
+    for (auto const& [key, value] : annotations) add_member(out, key, json_text(value));
     return out;
 }
 
@@ -4664,9 +4819,9 @@ inline digest read_digest(json_node const& node) {
 /// is empty is left out.
 inline json to_json(descriptor const& what) {
     auto out = detail::empty_object();
-    detail::add_member(out, "mediaType", what.media_type);
-    detail::add_member(out, "digest", what.digest.text());
-    detail::add_member(out, "size", what.size);
+    detail::add_member(out, "mediaType", detail::json_text(what.media_type));
+    detail::add_member(out, "digest", detail::json_text(what.digest.text()));
+    detail::add_member(out, "size", detail::json_number(what.size));
     if (!what.urls.empty()) detail::add_member(out, "urls", detail::json_texts(what.urls));
     if (!what.annotations.empty()) detail::add_member(out, "annotations", detail::to_json(what.annotations));
     detail::add_text(out, "data", what.data);
@@ -4811,9 +4966,12 @@ inline std::optional<zoned_time> parse_rfc3339(std::string_view text) {
     return zoned_time{{seconds, nanoseconds}, offset};
 }
 
+/// The first and the last second, in UTC, that can be written: of the years 0001 and 9999.
+inline constexpr timestamp first_rfc3339{-62135596800, 0}, last_rfc3339{253402300799, 0};
+
 /// Writes a time on its own clock. Throws error{unsupported} outside the years 0001 to 9999.
 inline std::string format_rfc3339(zoned_time time) {
-    constexpr std::int64_t first = -62135596800, last = 253402300799; // years 1 and 9999
+    constexpr auto first = first_rfc3339.seconds, last = last_rfc3339.seconds;
     auto const fail = [&] {
         return error{error_code::unsupported, "write time", std::to_string(time.at.seconds),
                      "seconds since 1970 that lie outside the years 0001 to 9999"};
@@ -4901,12 +5059,12 @@ inline json to_json(std::vector<history_entry> const& history) {
     auto out = detail::empty_array();
     for (auto const& entry : history) {
         auto item = detail::empty_object();
-        if (entry.created) detail::add_member(item, "created", format_rfc3339(*entry.created));
+        if (entry.created) detail::add_text(item, "created", format_rfc3339(*entry.created));
         detail::add_text(item, "created_by", entry.created_by);
         detail::add_text(item, "author", entry.author);
         detail::add_text(item, "comment", entry.comment);
-        if (entry.empty_layer) detail::add_member(item, "empty_layer", true);
-        out.push_back(std::move(item));
+        if (entry.empty_layer) detail::add_member(item, "empty_layer", detail::json_scalar(json::value_t::boolean, true));
+        detail::add_item(out, std::move(item));
     }
     return out;
 }
@@ -5096,16 +5254,16 @@ inline std::string join_members(raw_members const& members) {
     std::string out = "{";
     for (auto const& [name, value] : members) {
         if (out.size() > 1) out += ',';
-        out += compact(json(name)) + ":" + value;
+        out += compact(json_text(name)) + ":" + value;
     }
     return out + "}";
 }
 
 inline json rootfs_json(std::span<layer_blob const> layers) {
-    json ids(nullptr); // Go writes null for none
-    for (auto const& layer : layers) ids.push_back(layer.diff_id.text());
+    json ids(layers.empty() ? json::value_t::null : json::value_t::array); // as Go writes them
+    for (auto const& layer : layers) add_item(ids, json_text(layer.diff_id.text()));
     auto out = empty_object();
-    add_member(out, "type", "layers");
+    add_text(out, "type", "layers");
     add_member(out, "diff_ids", std::move(ids));
     return out;
 }
@@ -5120,7 +5278,7 @@ inline std::string default_config(platform const& where) {
         detail::add_member(
             run, "Env",
             detail::json_texts({"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}));
-    detail::add_member(run, "WorkingDir", "/");
+    detail::add_text(run, "WorkingDir", "/");
     auto out = to_json(where);
     detail::add_member(out, "config", std::move(run));
     detail::add_member(out, "rootfs", detail::rootfs_json({}));
@@ -5164,11 +5322,11 @@ inline std::string finish_config(std::string_view text, std::string_view subject
 
     auto const given = detail::read_time(root["created"]);
     if (given && epoch && given->at > timestamp{*epoch, 0})
-        members["created"] = compact(json(format_rfc3339(timestamp{*epoch, 0})));
+        members["created"] = compact(detail::json_text(format_rfc3339(timestamp{*epoch, 0})));
     if (!root.has("created")) {
         json last(nullptr);
         for (auto const& entry : history)
-            if (entry.created) last = format_rfc3339(*entry.created);
+            if (entry.created) last = detail::json_text(format_rfc3339(*entry.created));
         members["created"] = compact(last);
     }
     return detail::join_members(members);
@@ -5198,8 +5356,9 @@ namespace detail {
 
 /// An object with `name` set to `value`: in its place, or where Go would write it. A null value removes it.
 inline json with_member(json const& object, std::string_view name, json const& value) {
-    auto const rank = [](std::string_view member) {
-        return std::find(run_config_names.begin(), run_config_names.end(), member) - run_config_names.begin();
+    auto const rank = [](std::string_view member) { // 0: not one of Go's
+        auto const at = std::find(run_config_names.begin(), run_config_names.end(), member);
+        return at == run_config_names.end() ? 0 : at - run_config_names.begin() + 1;
     };
     auto out = empty_object();
     bool done = value.is_null();
@@ -5282,7 +5441,7 @@ inline std::string apply_changes(std::string_view text, std::string_view subject
         run = detail::with_member(run, name, value);
     };
 
-    if (!changes.user.empty()) set("User", changes.user);
+    if (!changes.user.empty()) set("User", detail::json_text(changes.user));
     if (!changes.exposed_ports.empty()) {
         std::set<std::string> ports; // in the order in which Go writes a map
         if (auto const before = json_node{run, subject}["ExposedPorts"])
@@ -5303,7 +5462,7 @@ inline std::string apply_changes(std::string_view text, std::string_view subject
     if (!changes.working_dir.empty()) {
         if (!changes.working_dir.starts_with('/') && root.text_of("os") != "windows")
             throw option_error{"set working directory", changes.working_dir, "must be an absolute path"};
-        set("WorkingDir", changes.working_dir);
+        set("WorkingDir", detail::json_text(changes.working_dir));
     }
     if (!changes.labels.empty()) {
         auto labels = changes.labels; // wins over those that are there
@@ -5386,12 +5545,12 @@ inline image_manifest parse_manifest(std::string_view text, std::string_view sub
 /// the end; no layers are `null`.
 inline std::string to_text(image_manifest const& what) {
     auto out = detail::empty_object();
-    detail::add_member(out, "schemaVersion", 2);
+    detail::add_member(out, "schemaVersion", detail::json_number(2));
     detail::add_text(out, "mediaType", what.media_type);
     detail::add_text(out, "artifactType", what.artifact_type);
     detail::add_member(out, "config", to_json(what.config));
-    json layers(nullptr);
-    for (auto const& layer : what.layers) layers.push_back(to_json(layer));
+    json layers(what.layers.empty() ? json::value_t::null : json::value_t::array);
+    for (auto const& layer : what.layers) detail::add_item(layers, to_json(layer));
     detail::add_member(out, "layers", std::move(layers));
     if (what.subject) detail::add_member(out, "subject", to_json(*what.subject));
     if (!what.annotations.empty()) detail::add_member(out, "annotations", detail::to_json(what.annotations));
@@ -5437,11 +5596,11 @@ inline image_index parse_index(std::string_view text, std::string_view subject,
 /// for the index.json of a layout.
 inline json to_json(image_index const& what) {
     auto out = detail::empty_object();
-    detail::add_member(out, "schemaVersion", 2);
+    detail::add_member(out, "schemaVersion", detail::json_number(2));
     detail::add_text(out, "mediaType", what.media_type);
     detail::add_text(out, "artifactType", what.artifact_type);
     auto manifests = detail::empty_array();
-    for (auto const& manifest : what.manifests) manifests.push_back(to_json(manifest));
+    for (auto const& manifest : what.manifests) detail::add_item(manifests, to_json(manifest));
     detail::add_member(out, "manifests", std::move(manifests));
     if (what.subject) detail::add_member(out, "subject", to_json(*what.subject));
     if (!what.annotations.empty()) detail::add_member(out, "annotations", detail::to_json(what.annotations));
@@ -5811,17 +5970,17 @@ inline image_name name_of(reference const& what) {
 // layer: where the content of a layer comes from. A layer_source writes an uncompressed tar into any
 // byte_sink.
 //
-//   concept          expression                    meaning
-//   layer_source     l.write_tar(out, context)     the whole tar, end blocks included, in order; the same
-//   bytes for the
-//                                                  same content. Throws, and the layer is never published,
-//                                                  when the source changes while it is read
-//                    l.description() -> string     for messages and progress: "dir:app"
+//   concept          expression                   meaning
+//   layer_source     l.write_tar(out, context)    the whole tar, end blocks included, in order; the same
+//                                                 bytes for the same content. Throws, and the layer is
+//                                                 never published, when the source changes meanwhile
+//                    l.description() -> string    for messages and progress: "dir:app"
 //
-//   refinement       expression                    meaning
-//   sized_layer      l.estimated_size() -> n       about how many bytes write_tar() will write; costs no
-//   reading stored_layer     l.stored() -> layer_blob      already packed: used as it is, not packed again
-//                    l.reader() -> r               its bytes, a replayable_source
+//   refinement       expression                   meaning
+//   sized_layer      l.estimated_size() -> n      about how many bytes write_tar() will write, 0 where that
+//                                                 is not known; costs no reading
+//   stored_layer     l.stored() -> layer_blob     already packed: used as it is, not packed again
+//                    l.reader() -> r              its bytes, a replayable_source
 //
 // Exemplar, compiled in tests/layer/concept.cpp:
 //
@@ -5830,7 +5989,7 @@ inline image_name name_of(reference const& what) {
 //         std::string description() const { return "empty"; }
 //     };
 //
-// Models: directory_layer, diff_layer, tar_layer; existing_blob (a stored_layer).
+// Models: directory_layer, diff_layer, tar_layer; existing_blob (a stored_layer); any_layer_source.
 
 namespace shiplap {
 
@@ -5887,7 +6046,7 @@ class any_replayable_source {
         requires(!std::same_as<std::remove_cvref_t<R>, any_replayable_source>)
     any_replayable_source(
         R source) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
-        : self_{std::make_unique<model<R>>(std::move(source))} {}
+        : self_{new model<R>{std::move(source)}} {}
 
     std::size_t read(bytes_span into) { return self_->read(into); }
     void rewind() { self_->rewind(); }
@@ -6090,83 +6249,39 @@ class verified_source {
 //     source -> meter -> gather -> plain tap -> encoder -> packed tap -> blob
 //                                  (diff_id)              (digest, size)
 //
-// Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once. Backpressure is the
-// call stack; parallelism lives inside the encoder, which posts blocks to the executor, or, where there is none to speak
-// of, in the tap, which hashes a chunk on the executor while the same chunk is written.
+// Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once.
+// Backpressure is the call stack; parallelism lives inside the encoder, which posts blocks to the executor,
+// or, where there is none to speak of, in the tap, which hashes a chunk on the executor while the same chunk
+// is written.
 
 namespace shiplap {
 
 namespace detail {
 
-inline std::uint64_t next_activity_id() noexcept {
-    static std::atomic<std::uint64_t> last{0};
-    return ++last;
-}
-
-/// Tells an observer about one activity, at most once a MiB.
-class activity {
-  public:
-    activity(progress_ref progress, std::string_view verb, std::string subject, std::optional<std::uint64_t> total)
-        : progress_{progress}, subject_{std::move(subject)} {
-        event_.id = next_activity_id();
-        event_.activity = verb;
-        event_.subject = subject_;
-        event_.total = total;
-        progress_(event_);
-    }
-    activity(activity const&) = delete; // event_ refers to subject_
-    activity& operator=(activity const&) = delete;
-    ~activity() = default;
-
-    void advance(std::uint64_t bytes) {
-        event_.done += bytes;
-        if (event_.done - told_ < interval) return;
-        told_ = event_.done;
-        tell(progress_event::kind::advanced);
-    }
-    void finish() { tell(progress_event::kind::finished); }
-
-  private:
-    static constexpr std::uint64_t interval = 1 << 20;
-    void tell(progress_event::kind what) {
-        event_.what = what;
-        progress_(event_);
-    }
-
-    progress_ref progress_;
-    std::string subject_;
-    progress_event event_;
-    std::uint64_t told_ = 0;
-};
-
-/// A stage that counts for an activity.
-struct meter {
-    activity& told;
-    template <byte_sink Out>
-    void write(bytes_view in, Out& out) {
-        out.write(in);
-        told.advance(in.size());
-    }
-    template <byte_sink Out>
-    void finish(Out&) noexcept {}
-};
-
-/// A timestamp_policy that remembers the newest time that it let through.
+/// A timestamp_policy that remembers the newest time that it let through, as near as a history can have it.
 struct newest_timestamp {
     timestamps_ref policy;
     std::optional<timestamp>* newest;
     timestamp operator()(timestamp time) const {
         auto const mapped = policy(time);
-        if (!*newest || mapped > **newest) *newest = mapped;
+        auto const dated = std::clamp(mapped, first_rfc3339, last_rfc3339);
+        if (!*newest || dated > **newest) *newest = dated;
         return mapped;
     }
     [[nodiscard]] bool keeps() const noexcept { return policy.keeps(); }
+    [[nodiscard]] std::optional<timestamp> latest() const noexcept { return policy.latest(); }
 };
+
+/// As BuildKit marks a layer whose times were rewritten: who sees the mark need not rewrite it again.
+inline annotation_map rewrite_annotations(std::optional<timestamp> const& latest) {
+    if (!latest) return {};
+    return {{"buildkit/rewritten-timestamp", std::to_string(latest->seconds)}};
+}
 
 } // namespace detail
 
-/// Packs what `source` writes with codec `how` into `store`, and says what came out. `env` lends executor, progress and
-/// timestamps (export/env.hpp). When it throws, `store` holds nothing of the layer.
+/// Packs what `source` writes with codec `how` into `store`, and says what came out. `env` lends executor,
+/// progress and timestamps (export/env.hpp). When it throws, `store` holds nothing of the layer.
 template <digest_algorithm D, layer_source L, codec C, blob_store S, class Env>
 layer_blob pack(L const& source, C const& how, S& store, Env& env) {
     progress_ref const progress{env.progress};
@@ -6179,9 +6294,12 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
     detail::newest_timestamp const time{timestamps_ref{env.timestamps}, &newest};
     layer_context const context{timestamps_ref{time}, progress};
 
+    auto const created_by = printable(std::string{source.description()}); // JSON holds UTF-8 alone
+
     auto blob = store.open();
     detail::meter meter{told};
     gather chunks;
+    auto annotations = detail::rewrite_annotations(time.latest());
     auto encoder = how.encoder(executor_ref{env.executor});
     using encoder_type = decltype(encoder);
 
@@ -6193,7 +6311,7 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
         auto const facts = plain.facts();
         blob.commit(facts);
         told.finish();
-        return {facts, facts.digest, std::string{C::encoding}, {}, source.description(), newest};
+        return {facts, facts.digest, std::string{C::encoding}, std::move(annotations), created_by, newest};
     } else {
         tap<D> plain, packed;
         gather blocks;
@@ -6205,12 +6323,12 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
             pipeline extension{plain, nowhere};
             encoder.write_extension(extension);
         }
-        annotation_map annotations;
-        if constexpr (annotating_encoder<encoder_type>) annotations = encoder.annotations();
+        if constexpr (annotating_encoder<encoder_type>) annotations.merge(encoder.annotations());
         auto const facts = packed.facts();
         blob.commit(facts);
         told.finish();
-        return {facts, plain.facts().digest, std::string{C::encoding}, std::move(annotations), source.description(), newest};
+        return {facts, plain.facts().digest, std::string{C::encoding}, std::move(annotations), created_by,
+                newest};
     }
 }
 
@@ -6586,6 +6704,14 @@ bool is_store_of(From const& from, To& to) {
     return false;
 }
 
+/// Names the image `root`, all of which the sink has, and makes it visible.
+template <image_sink To>
+void publish(descriptor const& root, std::span<image_name const> names, To& to) {
+    if (names.empty()) to.tag(root, image_name{});
+    for (auto const& name : names) to.tag(root, name);
+    to.commit();
+}
+
 } // namespace detail
 
 /// Delivers the image `root` with everything that belongs to it, under `names`; without any, the sink keeps
@@ -6597,10 +6723,7 @@ void copy(descriptor const& root, std::span<image_name const> names, From const&
     if (!detail::is_store_of(from, to))
         for (auto const& what : detail::contents_for(to, graph))
             detail::copy_content(what, from, to, progress_ref{env.progress});
-
-    if (names.empty()) to.tag(root, image_name{});
-    for (auto const& name : names) to.tag(root, name);
-    to.commit();
+    detail::publish(root, names, to);
 }
 
 } // namespace shiplap
@@ -6625,7 +6748,8 @@ class scratch_store {
   public:
     class writer {
       public:
-        writer(state& store, std::string const& folder) : store_{&store}, file_{folder} {}
+        writer(state& store, std::string const& folder, staging purpose)
+            : store_{&store}, file_{folder, purpose} {}
         void write(bytes_view in) { file_.write(in); }
         void commit(content_facts const& facts) {
             std::lock_guard const lock{store_->mutex};
@@ -6640,9 +6764,9 @@ class scratch_store {
     /// Blobs lie on the file system of `folder`, which must exist by the time of open().
     explicit scratch_store(std::string folder) : folder_{std::move(folder)} {}
 
-    [[nodiscard]] writer open() { return open(folder_); }
-    /// A blob on the file system of another folder.
-    [[nodiscard]] writer open(std::string const& folder) { return {*state_, folder}; }
+    [[nodiscard]] writer open() { return {*state_, folder_, staging::scratch}; }
+    /// A blob on the file system of another folder, where it will be published.
+    [[nodiscard]] writer open(std::string const& folder) { return {*state_, folder, staging::publication}; }
 
     [[nodiscard]] bool contains(digest const& which) const {
         std::lock_guard const lock{state_->mutex};
@@ -6683,8 +6807,8 @@ class scratch_store {
 //     exporter out{gzip{.level = 9}, oci_media_types{}, sha256{}, layout_sink{"app-layout"}};
 //     auto image = out(build_result{.layers = {directory_layer{"app"}}}, {.names = {"example.com/app:1.0"}});
 //
-// pack writes each layer into a store (the sink itself where it is one), assemble makes config and manifest of them,
-// copy delivers the whole and names it. When anything throws, the sink is as it was.
+// pack writes each layer into a store (the sink itself where it is one), assemble makes config and manifest
+// of them, copy delivers the whole and names it. When anything throws, the sink is as it was.
 
 namespace shiplap {
 
@@ -6692,8 +6816,8 @@ namespace shiplap {
 struct build_result {
     std::vector<any_layer_source> layers{};      ///< bottom first
     std::optional<shiplap::platform> platform{}; ///< none: that of `config`, or else this machine's
-    std::optional<std::string> config{};         ///< image configuration to start from, JSON; none: a minimal one
-    config_changes changes{};                    ///< applied to the configuration
+    std::optional<std::string> config{}; ///< image configuration to start from, JSON; none: a minimal one
+    config_changes changes{};            ///< applied to the configuration
 };
 
 struct export_options {
@@ -6703,6 +6827,7 @@ struct export_options {
     std::optional<std::int64_t> epoch{};     ///< seconds since 1970: no time in config or history is later
     bool force_compression = false;          ///< repack layers that come as blobs with the exporter's codec
     bool annotate_created = true;            ///< descriptor annotation org.opencontainers.image.created
+    std::string unnamed_as{};                ///< ref.name of an image without names; empty: none
 };
 
 /// What an export made.
@@ -6733,24 +6858,28 @@ layer_blob adopt(any_layer_source const& layer, layer_blob facts, S& store) {
     return facts;
 }
 
-/// Whether a packed layer is what codec C would make: the same encoding, and annotated if C annotates (as eStargz does,
-/// which is otherwise gzip). The level does not count.
+/// Whether a packed layer is what codec C would make: the same encoding, and indexed if C's are. The level
+/// does not count.
 template <codec C>
 bool is_packed_as(layer_blob const& facts) {
-    return facts.encoding == C::encoding && facts.annotations.empty() != annotating_encoder<encoder_of<C>>;
+    return facts.encoding == C::encoding &&
+           facts.annotations.contains(toc_digest_annotation) == annotating_encoder<encoder_of<C>>;
 }
 
 template <digest_algorithm D, codec C, blob_store S, class Env>
-std::vector<layer_blob> pack_all(std::vector<any_layer_source> const& layers, C const& how, S& store, bool force, Env& env) {
+std::vector<layer_blob> pack_all(std::vector<any_layer_source> const& layers, C const& how, S& store,
+                                 bool force, Env& env) {
     std::vector<layer_blob> packed;
     packed.reserve(layers.size());
     for (auto const& layer : layers) {
         try {
             auto const stored = layer.stored();
-            packed.push_back(stored && (!force || is_packed_as<C>(*stored)) ? adopt(layer, *stored, store)
-                                                                            : pack<D>(layer, how, store, env));
+            packed.push_back(stored && (!force || is_packed_as<C>(*stored))
+                                 ? adopt(layer, *stored, store)
+                                 : pack<D>(layer, how, store, env));
         } catch (error& failure) {
-            failure.within("layer " + std::to_string(packed.size() + 1) + " (" + printable(layer.description()) + ")");
+            failure.within("layer " + std::to_string(packed.size() + 1) + " (" +
+                           printable(layer.description()) + ")");
             throw;
         }
     }
@@ -6772,8 +6901,10 @@ inline image_options options_for(build_result const& result, export_options cons
             .epoch = options.epoch};
 }
 
-/// Whole seconds: the epoch, else the time of the newest entry of all layers; none for an image without entries.
-inline std::optional<timestamp> creation_time(std::vector<layer_blob> const& layers, export_options const& options) {
+/// Whole seconds: the epoch, else the time of the newest entry of all layers; none for an image without
+/// entries.
+inline std::optional<timestamp> creation_time(std::vector<layer_blob> const& layers,
+                                              export_options const& options) {
     if (options.epoch) return timestamp{*options.epoch, 0};
     std::optional<timestamp> newest;
     for (auto const& layer : layers)
@@ -6785,8 +6916,10 @@ inline std::optional<timestamp> creation_time(std::vector<layer_blob> const& lay
 /// Folder for what must lie somewhere between packing and delivery.
 template <image_sink S>
 std::string staging_folder(S& sink) {
-    if constexpr (requires { sink.staging_folder(); }) return sink.staging_folder();
-    else return std::filesystem::temp_directory_path().string();
+    if constexpr (requires { sink.staging_folder(); })
+        return sink.staging_folder();
+    else
+        return std::filesystem::temp_directory_path().string();
 }
 
 /// The three verbs, for any sink; `pack_layers(store)` is the first.
@@ -6807,13 +6940,16 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
         known_as.push_back(name_of(name));
         texts.push_back(name.text());
     }
-    copy(image.root, known_as, store, sink, env);
-    return {std::move(image.root), std::move(image.config_descriptor), std::move(layers), std::move(texts), std::move(image.warnings)};
+    if (names.empty() && !options.unnamed_as.empty()) known_as.push_back({{}, options.unnamed_as});
+    if constexpr (storing_sink<Sink>) publish(image.root, known_as, sink); // all of it is there, just made and hashed
+    else copy(image.root, known_as, store, sink, env);
+    return {std::move(image.root), std::move(image.config_descriptor), std::move(layers), std::move(texts),
+            std::move(image.warnings)};
 }
 
 template <digest_algorithm D, image_sink Sink, class PackLayers, class Env>
-exported_image export_into(Sink& sink, PackLayers pack_layers, build_result const& result, export_options const& options,
-                           media_type_table const& types, Env& env) {
+exported_image export_into(Sink& sink, PackLayers pack_layers, build_result const& result,
+                           export_options const& options, media_type_table const& types, Env& env) {
     if constexpr (storing_sink<Sink>) {
         return export_through<D>(sink.store(), sink, pack_layers, result, options, types, env);
     } else {
@@ -6824,11 +6960,14 @@ exported_image export_into(Sink& sink, PackLayers pack_layers, build_result cons
 
 } // namespace detail
 
-/// An image exporter of these policies. A call exports once; whether the sink can take another image is the sink's.
-template <codec Codec, media_types MediaTypes, digest_algorithm Digest, image_sink Sink, export_env Env = default_env>
+/// An image exporter of these policies. A call exports once; whether the sink can take another image is the
+/// sink's.
+template <codec Codec, media_types MediaTypes, digest_algorithm Digest, image_sink Sink,
+          export_env Env = default_env>
 class exporter {
-    static_assert(!std::string_view{MediaTypes::layer(Codec::encoding)}.empty(),
-                  "this media-type table has no name for layers of this codec: inherit the table and override layer()");
+    static_assert(
+        !std::string_view{MediaTypes::layer(Codec::encoding)}.empty(),
+        "this media-type table has no name for layers of this codec: inherit the table and override layer()");
 
   public:
     exporter(Codec codec, MediaTypes, Digest, Sink sink, Env env = Env{})
@@ -6853,10 +6992,87 @@ class exporter {
 
 } // namespace shiplap
 
+// === shiplap/export/option_values.hpp ===
+
+// The values of options as text: booleans, integers, annotation keys; and how far two words are apart, to suggest the
+// one that was meant.
+
+namespace shiplap::detail {
+
+/// Edits (insert, delete, replace one character) that turn `a` into `b`.
+inline std::size_t edit_distance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+        auto diagonal = row[0];
+        row[0] = i;
+        for (std::size_t j = 1; j <= b.size(); ++j) {
+            auto const replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+            diagonal = row[j];
+            row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+        }
+    }
+    return row.back();
+}
+
+enum class empty_bool { means_true, is_error };
+
+inline bool parse_bool(std::string_view key, std::string_view value, empty_bool empty) {
+    constexpr std::array<std::string_view, 6> yes{"1", "t", "T", "TRUE", "true", "True"};
+    constexpr std::array<std::string_view, 6> no{"0", "f", "F", "FALSE", "false", "False"};
+    if (value.empty() && empty == empty_bool::means_true) return true;
+    if (std::find(yes.begin(), yes.end(), value) != yes.end()) return true;
+    if (std::find(no.begin(), no.end(), value) != no.end()) return false;
+    throw option_error{std::string{key}, "non-bool value specified for " + std::string{key} + ": '" +
+                                             printable(value) + "'; use true or false"};
+}
+
+inline std::optional<std::int64_t> parse_integer(std::string_view value) {
+    if (value.starts_with('+')) value.remove_prefix(1);
+    std::int64_t number = 0;
+    auto const [end, problem] = std::from_chars(value.data(), value.data() + value.size(), number);
+    if (problem != std::errc{} || end != value.data() + value.size()) return std::nullopt;
+    return number;
+}
+
+/// annotation[-<type>][[<platform>]].<key>
+struct annotation_key {
+    std::string type, platform, key;
+};
+
+inline std::optional<annotation_key> parse_annotation_key(std::string_view text) {
+    constexpr std::string_view prefix = "annotation";
+    if (!text.starts_with(prefix)) return std::nullopt;
+    auto const dot = text.find('.');
+    if (dot == std::string_view::npos) return std::nullopt;
+    annotation_key parsed{"manifest", {}, std::string{text.substr(dot + 1)}};
+    auto head = text.substr(prefix.size(), dot - prefix.size());
+    if (auto const open = head.find('['); open != std::string_view::npos) {
+        if (!head.ends_with(']')) return std::nullopt;
+        parsed.platform = head.substr(open + 1, head.size() - open - 2);
+        constexpr auto allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_/-";
+        if (parsed.platform.empty() || parsed.platform.find_first_not_of(allowed) != std::string::npos)
+            return std::nullopt;
+        head = head.substr(0, open);
+    }
+    if (head.starts_with('-'))
+        parsed.type = head.substr(1);
+    else if (!head.empty())
+        return std::nullopt;
+    constexpr auto letters = "abcdefghijklmnopqrstuvwxyz-";
+    if (parsed.type.empty() || parsed.type.find_first_not_of(letters) != std::string::npos)
+        return std::nullopt;
+    if (parsed.key.empty() || parsed.key.find_first_of(" \t\n\v\f\r") != std::string::npos)
+        return std::nullopt;
+    return parsed;
+}
+
+} // namespace shiplap::detail
+
 // === shiplap/export/policies.hpp ===
 
-// policies: the type lists from which names at run time become types. Each list is the only registry of its axis: a new
-// codec is one header and one word here.
+// policies: the type lists from which names at run time become types. Each list is the only registry of its
+// axis: a new codec is one header and one word here.
 //
 //     std::optional<builtin_codecs::variant> found = builtin_codecs::named("zstd");
 //     std::visit([](auto const& codec) { ... }, *found);
@@ -6890,9 +7106,9 @@ using builtin_digests = policy_list<sha256, sha512>;
 
 // === shiplap/export/spec.hpp ===
 
-// spec: what one --output asks for, as a plain struct with every default applied and every conflict found, before
-// anything is read or written. Option by option it follows the image exporter of BuildKit; where it differs the README
-// says so under "Deviations".
+// spec: what one --output asks for, as a plain struct with every default applied and every conflict found,
+// before anything is read or written. Option by option it follows the image exporter of BuildKit; where it
+// differs the README says so under "Deviations".
 
 namespace shiplap {
 
@@ -6918,7 +7134,7 @@ struct export_spec {
     bool rewrite_timestamps = false;   ///< clamp times inside the layers to `epoch` as well
     std::optional<std::string> config; ///< JSON of the image configuration to start from
     builtin_digests::variant digest = sha256{};
-    std::string store;                 ///< folder of the local image store, for type=image; empty: default_store()
+    std::string store; ///< folder of the local image store, for type=image; empty: default_store()
     std::vector<std::string> warnings; ///< accepted, but the user should know
 
     /// Checks and completes parsed attributes. Throws option_error; the message names the option.
@@ -6926,69 +7142,6 @@ struct export_spec {
 };
 
 namespace detail {
-
-/// Edits (insert, delete, replace one character) that turn `a` into `b`.
-inline std::size_t edit_distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-    for (std::size_t i = 1; i <= a.size(); ++i) {
-        auto diagonal = row[0];
-        row[0] = i;
-        for (std::size_t j = 1; j <= b.size(); ++j) {
-            auto const replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-            diagonal = row[j];
-            row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-        }
-    }
-    return row.back();
-}
-
-enum class empty_bool { means_true, is_error };
-
-inline bool parse_bool(std::string_view key, std::string_view value, empty_bool empty) {
-    constexpr std::array<std::string_view, 6> yes{"1", "t", "T", "TRUE", "true", "True"};
-    constexpr std::array<std::string_view, 6> no{"0", "f", "F", "FALSE", "false", "False"};
-    if (value.empty() && empty == empty_bool::means_true) return true;
-    if (std::find(yes.begin(), yes.end(), value) != yes.end()) return true;
-    if (std::find(no.begin(), no.end(), value) != no.end()) return false;
-    throw option_error{std::string{key}, "non-bool value specified for " + std::string{key} + ": '" + printable(value) +
-                                             "'; use true or false"};
-}
-
-inline std::optional<std::int64_t> parse_integer(std::string_view value) {
-    if (value.starts_with('+')) value.remove_prefix(1);
-    std::int64_t number = 0;
-    auto const [end, problem] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (problem != std::errc{} || end != value.data() + value.size()) return std::nullopt;
-    return number;
-}
-
-/// annotation[-<type>][[<platform>]].<key>
-struct annotation_key {
-    std::string type, platform, key;
-};
-
-inline std::optional<annotation_key> parse_annotation_key(std::string_view text) {
-    constexpr std::string_view prefix = "annotation";
-    if (!text.starts_with(prefix)) return std::nullopt;
-    auto const dot = text.find('.');
-    if (dot == std::string_view::npos) return std::nullopt;
-    annotation_key parsed{"manifest", {}, std::string{text.substr(dot + 1)}};
-    auto head = text.substr(prefix.size(), dot - prefix.size());
-    if (auto const open = head.find('['); open != std::string_view::npos) {
-        if (!head.ends_with(']')) return std::nullopt;
-        parsed.platform = head.substr(open + 1, head.size() - open - 2);
-        constexpr auto allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_/-";
-        if (parsed.platform.empty() || parsed.platform.find_first_not_of(allowed) != std::string::npos) return std::nullopt;
-        head = head.substr(0, open);
-    }
-    if (head.starts_with('-')) parsed.type = head.substr(1);
-    else if (!head.empty()) return std::nullopt;
-    constexpr auto letters = "abcdefghijklmnopqrstuvwxyz-";
-    if (parsed.type.empty() || parsed.type.find_first_not_of(letters) != std::string::npos) return std::nullopt;
-    if (parsed.key.empty() || parsed.key.find_first_of(" \t\n\v\f\r") != std::string::npos) return std::nullopt;
-    return parsed;
-}
 
 /// Collects the attributes of one output; finish() draws the conclusions that need all of them.
 class spec_builder {
@@ -7001,7 +7154,8 @@ class spec_builder {
             annotate(*annotation, given.value);
             return;
         }
-        auto const rule = std::find_if(rules.begin(), rules.end(), [&](option_rule const& r) { return r.name == given.key; });
+        auto const rule = std::find_if(rules.begin(), rules.end(),
+                                       [&](option_rule const& r) { return r.name == given.key; });
         if (rule == rules.end())
             throw option_error{given.key, "unknown option at position " + std::to_string(given.position) +
                                               "; the nearest known one is '" + nearest(given.key) + "'"};
@@ -7021,7 +7175,8 @@ class spec_builder {
         if (!spec_.tar && spec_.destination == "-")
             throw option_error{"dest", "a layout directory (tar=false) cannot go to standard output"};
         if (spec_.rewrite_timestamps && !spec_.epoch)
-            throw option_error{"rewrite-timestamp", "needs an epoch: give source-date-epoch=<seconds> or set SOURCE_DATE_EPOCH"};
+            throw option_error{"rewrite-timestamp",
+                               "needs an epoch: give source-date-epoch=<seconds> or set SOURCE_DATE_EPOCH"};
         return std::move(spec_);
     }
 
@@ -7041,7 +7196,9 @@ class spec_builder {
         if (value.empty()) throw option_error{key, "is empty; give a path, or '-' for standard output"};
         spec_.destination = value;
     }
-    void set_tar(std::string const& key, std::string const& value) { spec_.tar = parse_bool(key, value, empty_bool::means_true); }
+    void set_tar(std::string const& key, std::string const& value) {
+        spec_.tar = parse_bool(key, value, empty_bool::means_true);
+    }
     void set_names(std::string const&, std::string const& value) {
         spec_.names.clear();
         if (value.empty()) return;
@@ -7054,26 +7211,35 @@ class spec_builder {
     void set_compression(std::string const& key, std::string const& value) {
         auto const found = builtin_codecs::named(value);
         if (!found)
-            throw option_error{key, "unsupported compression type " + printable(value) + "; known are " + builtin_codecs::names()};
+            throw option_error{key, "unsupported compression type " + printable(value) + "; known are " +
+                                        builtin_codecs::names()};
         spec_.codec = *found;
     }
     void set_level(std::string const& key, std::string const& value) {
         level_ = parse_integer(value);
-        if (!level_) throw option_error{key, "non-integer value " + printable(value) + " specified for compression-level"};
+        if (!level_)
+            throw option_error{key,
+                               "non-integer value " + printable(value) + " specified for compression-level"};
     }
     void set_force(std::string const& key, std::string const& value) {
         try {
             spec_.force_compression = parse_bool(key, value, empty_bool::means_true);
         } catch (option_error const&) {
-            throw option_error{key, "non-bool value " + printable(value) + " specified for force-compression; use true or false"};
+            throw option_error{key, "non-bool value " + printable(value) +
+                                        " specified for force-compression; use true or false"};
         }
     }
-    void set_oci_types(std::string const& key, std::string const& value) { oci_types_ = parse_bool(key, value, empty_bool::is_error); }
-    void set_oci_artifact(std::string const& key, std::string const& value) { oci_artifact_ = parse_bool(key, value, empty_bool::is_error); }
+    void set_oci_types(std::string const& key, std::string const& value) {
+        oci_types_ = parse_bool(key, value, empty_bool::is_error);
+    }
+    void set_oci_artifact(std::string const& key, std::string const& value) {
+        oci_artifact_ = parse_bool(key, value, empty_bool::is_error);
+    }
     void set_compatibility(std::string const& key, std::string const& value) {
         auto const number = parse_integer(value);
         if (!number || (*number != 10 && *number != 20 && *number != 30))
-            throw option_error{key, "unsupported compatibility-version " + printable(value) + "; known are 10, 20, 30"};
+            throw option_error{key, "unsupported compatibility-version " + printable(value) +
+                                        "; known are 10, 20, 30"};
         compatibility_ = static_cast<int>(*number);
     }
     void set_epoch(std::string const& key, std::string const& value) {
@@ -7081,7 +7247,8 @@ class spec_builder {
         if (value.empty()) return;
         spec_.epoch = parse_integer(value);
         if (!spec_.epoch)
-            throw option_error{key, "invalid source-date-epoch " + printable(value) + "; give whole seconds since 1970-01-01T00:00:00Z"};
+            throw option_error{key, "invalid source-date-epoch " + printable(value) +
+                                        "; give whole seconds since 1970-01-01T00:00:00Z"};
     }
     void set_rewrite(std::string const& key, std::string const& value) {
         spec_.rewrite_timestamps = parse_bool(key, value, empty_bool::is_error);
@@ -7089,15 +7256,18 @@ class spec_builder {
     void set_config(std::string const&, std::string const& value) { spec_.config = value; }
 
     void annotate(annotation_key const& to, std::string const& value) {
-        if (to.type != "manifest" && to.type != "manifest-descriptor" && to.type != "index" && to.type != "index-descriptor")
-            throw option_error{"annotation", "unrecognized annotation type " + printable(to.type) +
-                                                 "; known are manifest, manifest-descriptor, index, index-descriptor"};
+        if (to.type != "manifest" && to.type != "manifest-descriptor" && to.type != "index" &&
+            to.type != "index-descriptor")
+            throw option_error{"annotation",
+                               "unrecognized annotation type " + printable(to.type) +
+                                   "; known are manifest, manifest-descriptor, index, index-descriptor"};
         annotated_ = true;
         if (to.type != "manifest") needs_oci_annotations_ = true;
         if (to.type.starts_with("index")) index_annotations_ = true;
         if (!to.platform.empty()) {
-            spec_.warnings.push_back("annotation " + printable(to.key) + " is for platform " + to.platform +
-                                     " of a multi-platform image; this one has a single manifest, so it is left out");
+            spec_.warnings.push_back(
+                "annotation " + printable(to.key) + " is for platform " + to.platform +
+                " of a multi-platform image; this one has a single manifest, so it is left out");
             return;
         }
         (to.type == "manifest" ? spec_.annotations : spec_.descriptor_annotations)[to.key] = value;
@@ -7111,43 +7281,56 @@ class spec_builder {
                 codec.level = static_cast<int>(std::clamp<std::int64_t>(*level_, -1'000'000, 1'000'000));
                 check_level(codec);
                 if constexpr (std::same_as<chosen, uncompressed>)
-                    spec_.warnings.emplace_back("compression-level has no effect on compression=uncompressed");
+                    spec_.warnings.emplace_back(
+                        "compression-level has no effect on compression=uncompressed");
             },
             spec_.codec);
     }
 
     void choose_media_types() {
-        bool const is_estargz = std::holds_alternative<estargz>(spec_.codec), is_zstd = std::holds_alternative<zstd>(spec_.codec);
+        bool const is_estargz = std::holds_alternative<estargz>(spec_.codec),
+                   is_zstd = std::holds_alternative<zstd>(spec_.codec);
         if (compatibility_ == 10 && is_zstd)
-            throw option_error{"compression", "unsupported feature with compatibility-version=10: image exporter compression=zstd"};
+            throw option_error{
+                "compression",
+                "unsupported feature with compatibility-version=10: image exporter compression=zstd"};
         if (spec_.type == output_type::oci) {
             spec_.oci_types = true;
         } else if (oci_types_) {
             spec_.oci_types = *oci_types_;
         } else {
-            spec_.oci_types = compatibility_ == 30 || is_estargz || is_zstd || annotated_ || oci_artifact_ == true;
+            spec_.oci_types =
+                compatibility_ == 30 || is_estargz || is_zstd || annotated_ || oci_artifact_ == true;
         }
         if (!spec_.oci_types) {
             if (is_estargz) conflict("compression=estargz");
             if (oci_artifact_ == true) conflict("oci-artifact=true");
-            if (needs_oci_annotations_) throw option_error{"oci-mediatypes", "cannot export annotations with \"oci-mediatypes=false\""};
+            if (needs_oci_annotations_)
+                throw option_error{"oci-mediatypes",
+                                   "cannot export annotations with \"oci-mediatypes=false\""};
         }
-        if (index_annotations_) throw option_error{"annotation", "index annotations not supported for single platform export"};
+        if (index_annotations_)
+            throw option_error{"annotation", "index annotations not supported for single platform export"};
     }
 
     [[noreturn]] static void conflict(std::string const& option) {
-        throw option_error{"oci-mediatypes", "exporter option \"" + option + "\" conflicts with \"oci-mediatypes=false\""};
+        throw option_error{"oci-mediatypes",
+                           "exporter option \"" + option + "\" conflicts with \"oci-mediatypes=false\""};
     }
 
     [[noreturn]] void refuse_for_type(attribute const& given) const {
-        if (given.key == "dest") throw option_error{given.key, "output " + printable(given.value) + " is not supported by image exporter"};
-        throw option_error{given.key, "at position " + std::to_string(given.position) + " has no meaning for this type of output"};
+        if (given.key == "dest")
+            throw option_error{given.key,
+                               "output " + printable(given.value) + " is not supported by image exporter"};
+        throw option_error{given.key, "at position " + std::to_string(given.position) +
+                                          " has no meaning for this type of output"};
     }
 
     [[nodiscard]] static std::string nearest(std::string_view key) {
-        auto const best = std::min_element(rules.begin(), rules.end(), [key](option_rule const& a, option_rule const& b) {
-            return edit_distance(key, a.name) < edit_distance(key, b.name);
-        });
+        auto const best =
+            std::min_element(rules.begin(), rules.end(), [key](option_rule const& a, option_rule const& b) {
+                return edit_distance(key, a.name) < edit_distance(key, b.name);
+            });
         if (auto const dot = key.find('.'); dot != std::string_view::npos) {
             constexpr std::string_view annotation = "annotation";
             if (edit_distance(key.substr(0, dot), annotation) < edit_distance(key, best->name))
@@ -7180,14 +7363,17 @@ inline constexpr std::array<spec_builder::option_rule, 13> spec_builder::rules{{
 }};
 
 inline output_type parse_output_type(attributes const& given) {
-    auto const last = std::find_if(given.rbegin(), given.rend(), [](attribute const& a) { return a.key == "type"; });
-    if (last == given.rend()) throw option_error{"type", "--output requires type=<type>: image, oci, docker, local or tar"};
+    auto const last =
+        std::find_if(given.rbegin(), given.rend(), [](attribute const& a) { return a.key == "type"; });
+    if (last == given.rend())
+        throw option_error{"type", "--output requires type=<type>: image, oci, docker, local or tar"};
     if (last->value == "image") return output_type::image;
     if (last->value == "oci") return output_type::oci;
     if (last->value == "docker") return output_type::docker;
     if (last->value == "local") return output_type::local;
     if (last->value == "tar") return output_type::tar;
-    throw option_error{"type", "exporter \"" + printable(last->value) + "\" could not be found; known are image, oci, docker, local, tar"};
+    throw option_error{"type", "exporter \"" + printable(last->value) +
+                                   "\" could not be found; known are image, oci, docker, local, tar"};
 }
 
 } // namespace detail
@@ -7312,10 +7498,12 @@ inline std::string merge_layout_index(std::optional<std::string> const& existing
         known = parse_layout_index(*existing, subject); // who cannot read it must not edit it
         index = parse_json(*existing, subject);
     }
-    if (index["mediaType"].is_null()) index["mediaType"] = oci_media_types::index;
-    if (index["manifests"].is_null()) index["manifests"] = detail::empty_array();
+    if (auto& type = detail::member(index, "mediaType"); type.is_null())
+        type = detail::json_text(std::string{oci_media_types::index});
+    auto& manifests = detail::member(index, "manifests");
+    if (manifests.is_null()) manifests = detail::empty_array();
 
-    auto& list = index["manifests"].get_ref<json::array_t&>();
+    auto& list = *manifests.get_ptr<json::array_t*>();
     for (auto const& entry : entries) {
         auto const name = name_of_entry(entry);
         auto const place = std::find_if(known.begin(), known.end(), [&](descriptor const& there) {
@@ -7610,14 +7798,14 @@ class docker_archive_sink : public layout_archive {
 
     [[nodiscard]] std::string manifest_text() const {
         auto layers = detail::empty_array();
-        for (auto const& layer : manifest_->layers) layers.push_back(blob_path(layer.digest));
+        for (auto const& layer : manifest_->layers) detail::add_item(layers, detail::json_text(blob_path(layer.digest)));
         auto image = detail::empty_object();
-        detail::add_member(image, "Config", blob_path(manifest_->config.digest));
+        detail::add_text(image, "Config", blob_path(manifest_->config.digest));
         detail::add_member(image, "RepoTags",
                            repo_tags_.empty() ? json(nullptr) : detail::json_texts(repo_tags_));
         detail::add_member(image, "Layers", std::move(layers));
         auto images = detail::empty_array();
-        images.push_back(std::move(image));
+        detail::add_item(images, std::move(image));
         return compact(images);
     }
 
@@ -7988,12 +8176,6 @@ struct file_identity {
     explicit file_identity(struct ::stat const& facts) noexcept : device{facts.st_dev}, inode{facts.st_ino} {}
     friend bool operator==(file_identity const&, file_identity const&) = default;
     friend auto operator<=>(file_identity const&, file_identity const&) = default;
-
-    struct hash {
-        std::size_t operator()(file_identity const& id) const noexcept {
-            return std::hash<std::uint64_t>{}(id.inode * 0x9e3779b97f4a7c15u + id.device);
-        }
-    };
 };
 
 /// How a root_directory finds things.
@@ -8447,8 +8629,8 @@ class layer_changes {
     }
 
     bool has_lower_ = false;
-    std::unordered_set<std::string> added_; // key() of each name
-    std::unordered_map<file_identity, directory_state, file_identity::hash> directories_;
+    std::set<std::string> added_; // key() of each name
+    std::map<file_identity, directory_state> directories_;
 };
 
 } // namespace shiplap::detail
@@ -8990,7 +9172,7 @@ class layer_applier {
     detail::metadata_writer metadata_;
     detail::layer_changes changes_;
     std::string buffer_;
-    std::unordered_set<std::string> skipped_; // paths of device nodes that were left out
+    std::set<std::string> skipped_; // paths of device nodes that were left out
 };
 
 } // namespace shiplap
@@ -9242,6 +9424,11 @@ class filesystem_sink {
         tree_.publish();
     }
 
+    /// A folder on the file system of the destination, for what is staged on the way to it.
+    [[nodiscard]] std::string staging_folder() const {
+        return detail::existing_ancestor(detail::parent_of(tree_.destination()));
+    }
+
   private:
     [[nodiscard]] selected_image choose(image_graph const& graph) const {
         if (options_.platform) return select_platform(graph, options_.platform);
@@ -9318,7 +9505,7 @@ class created_paths {
     created_paths& operator=(created_paths const&) = delete;
     ~created_paths() {
         // Directories that hold something of others by now refuse to go, as they should.
-        for (auto path = paths_.rbegin(); path != paths_.rend(); ++path) (void)std::remove(path->c_str());
+        for (; !paths_.empty(); paths_.pop_back()) (void)std::remove(paths_.back().c_str());
     }
 
     void add(std::string path) { paths_.push_back(std::move(path)); }
@@ -9456,7 +9643,10 @@ class layout_store {
             write_file(header, layout_header);
             created.add(header);
         }
-        std::set<std::string> touched; // directories that hold new names
+        std::vector<std::string> touched; // directories that hold new names, a handful
+        auto const touch = [&](std::string const& folder) {
+            if (std::find(touched.begin(), touched.end(), folder) == touched.end()) touched.push_back(folder);
+        };
         for (auto& [which, file] : pending_.take()) {
             auto const path = blob_path(which);
             auto const folder = detail::parent_of(path);
@@ -9464,9 +9654,9 @@ class layout_store {
             bool const replaced = detail::file_facts(path).has_value();
             file.publish(path, 0644);
             if (!replaced) created.add(path);
-            touched.insert(folder);
+            touch(folder);
         }
-        for (auto const& path : created.paths()) touched.insert(detail::parent_of(path));
+        for (auto const& path : created.paths()) touch(detail::parent_of(path));
         for (auto const& folder : touched) detail::sync_directory(folder);
 
         write_file(index, text);
@@ -9614,23 +9804,28 @@ class oci_archive_sink : public layout_archive {
 
 // === shiplap/sink/flatten.hpp ===
 
-// flatten: which entries of stacked layers are left when all are applied (image-spec, layer.md, "Changesets").
+// flatten: which entries of stacked layers are left when all are applied (image-spec, layer.md,
+// "Changesets").
 //
-// Layers are shown top first to survey(): it learns what each layer hides in those below. Then they are shown bottom
-// first to decide(), which says for each entry whether it is still there, and under which name its content is kept.
+// Layers are shown top first to survey(): it learns what each layer hides in those below. Then they are shown
+// bottom first to decide(), which says for each entry whether it is still there, and under which name its
+// content is kept.
 //
 //   hidden in layer k       by a layer above k that
 //   the path itself         has an entry or a whiteout of that path
-//   all below the path      has a whiteout of it, marks it opaque, or has something there that is no directory
+//   all below the path      has a whiteout of it, marks it opaque, or has something there that is no
+//   directory
 //
-// Two cases need care. A directory in several layers is written where it first occurs, with the facts of the topmost,
-// so that parents precede children. A hard link whose target is hidden while the link is not gets the target's content.
+// Two cases need care. A directory in several layers is written where it first occurs, with the facts of the
+// topmost, so that parents precede children. A hard link whose target is hidden while the link is not gets
+// the target's content.
 
 namespace shiplap {
 
 class layer_flattener {
   public:
-    /// Learns one entry of `layer` (0 is the bottom). Call for all entries of all layers, topmost layer first.
+    /// Learns one entry of `layer` (0 is the bottom). Call for all entries of all layers, topmost layer
+    /// first.
     void survey(std::size_t layer, tar_entry const& entry) {
         auto const path = key_of(entry.name);
         auto const kind = classify_whiteout(path);
@@ -9646,14 +9841,14 @@ class layer_flattener {
         }
         if (entry.type == entry_type::hard_link && !is_hidden(layer, path)) {
             auto const target = key_of(entry.link_name);
-            if (is_hidden(layer, target)) heirs_.try_emplace({layer, target}, entry);
+            if (is_hidden(layer, target)) heirs_.try_emplace({layer, target}, path);
         }
         hide(self_, path, layer);
         hide(below_, path, layer);
     }
 
-    /// What of `entry` is to be written: nothing, or an entry (perhaps under another name) that has the same payload.
-    /// Call for all entries of all layers, bottom layer first.
+    /// What of `entry` is to be written: nothing, or an entry (perhaps under another name) that has the same
+    /// payload. Call for all entries of all layers, bottom layer first.
     std::optional<tar_entry> decide(std::size_t layer, tar_entry entry) {
         auto const path = key_of(entry.name);
         if (classify_whiteout(path).kind != whiteout_kind::none) return std::nullopt;
@@ -9666,7 +9861,8 @@ class layer_flattener {
                 entry.link_name = heir->second;
             } else if (is_hidden(layer, target)) {
                 throw error{error_code::unsupported, "flatten", entry.name,
-                            "is a hard link to '" + printable(entry.link_name) + "', whose content a later layer replaces"};
+                            "is a hard link to '" + printable(entry.link_name) +
+                                "', whose content a later layer replaces"};
             } else {
                 entry.link_name = target;
             }
@@ -9684,25 +9880,31 @@ class layer_flattener {
         for (std::size_t start = 0; start <= name.size();) {
             auto const end = std::min(name.find('/', start), name.size());
             auto const part = name.substr(start, end - start);
-            if (part == "..") throw error{error_code::unsafe_entry, "flatten", std::string{name}, "leaves the root directory"};
+            if (part == "..")
+                throw error{error_code::unsafe_entry, "flatten", std::string{name},
+                            "leaves the root directory"};
             if (!part.empty() && part != ".") path += (path.empty() ? "" : "/") + std::string{part};
             start = end + 1;
         }
         return path;
     }
 
-    static void hide(std::map<std::string, std::size_t>& highest, std::string const& path, std::size_t layer) {
+    static void hide(std::map<std::string, std::size_t>& highest, std::string const& path,
+                     std::size_t layer) {
         highest.try_emplace(path, layer); // the topmost layer came first
     }
 
-    static bool reaches(std::map<std::string, std::size_t> const& highest, std::string const& path, std::size_t layer) {
+    static bool reaches(std::map<std::string, std::size_t> const& highest, std::string const& path,
+                        std::size_t layer) {
         auto const found = highest.find(path);
         return found != highest.end() && found->second > layer;
     }
 
     [[nodiscard]] bool is_hidden(std::size_t layer, std::string const& path) const {
         if (reaches(self_, path, layer)) return true;
-        if (auto const found = directories_.find(path); found != directories_.end() && found->second.first > layer) return true;
+        if (auto const found = directories_.find(path);
+            found != directories_.end() && found->second.first > layer)
+            return true;
         return is_below_hidden(layer, path);
     }
 
@@ -9716,7 +9918,8 @@ class layer_flattener {
     std::optional<tar_entry> decide_directory(std::size_t layer, std::string const& path, tar_entry entry) {
         if (path.empty() || reaches(self_, path, layer) || is_below_hidden(layer, path)) return std::nullopt;
         if (!written_.insert(path).second) return std::nullopt;
-        if (auto const topmost = directories_.find(path); topmost != directories_.end()) entry = topmost->second.second;
+        if (auto const topmost = directories_.find(path); topmost != directories_.end())
+            entry = topmost->second.second;
         entry.name = path + "/";
         return entry;
     }
@@ -9724,16 +9927,16 @@ class layer_flattener {
     std::optional<tar_entry> inherit(std::size_t layer, std::string const& path, tar_entry entry) {
         auto const heir = heirs_.find({layer, path});
         if (heir == heirs_.end()) return std::nullopt;
-        auto const name = key_of(heir->second.name);
-        inherited_.emplace(place{layer, path}, name);
-        entry.name = name;
+        inherited_.insert(*heir);
+        entry.name = heir->second;
         return entry;
     }
 
-    std::map<std::string, std::size_t> self_, below_; // path -> topmost layer that hides it, or what is below it
+    std::map<std::string, std::size_t> self_,
+        below_; // path -> topmost layer that hides it, or what is below it
     std::map<std::string, std::pair<std::size_t, tar_entry>> directories_; // topmost
-    std::map<place, tar_entry> heirs_;                                     // hidden target -> the link that gets its content
-    std::map<place, std::string> inherited_;
+    std::map<place, std::string> heirs_;     // hidden target -> the link that gets its content
+    std::map<place, std::string> inherited_; // those of them that have got it
     std::set<std::string> written_; // directories
 };
 
@@ -9741,11 +9944,12 @@ class layer_flattener {
 
 // === shiplap/sink/rootfs_tar.hpp ===
 
-// rootfs_tar_sink: all layers of an image applied on top of each other, as one tar: what a container sees at its start.
-// Nothing is extracted on the way, so ownership, devices and set-id bits survive without privileges.
+// rootfs_tar_sink: all layers of an image applied on top of each other, as one tar: what a container sees at
+// its start. Nothing is extracted on the way, so ownership, devices and set-id bits survive without
+// privileges.
 //
-// The layers are read twice, topmost first to learn what each hides, then bottom first to write what is left (flatten.hpp
-// says how). An image with a single layer is read once.
+// The layers are read twice, topmost first to learn what each hides, then bottom first to write what is left
+// (flatten.hpp says how). An image with a single layer is read once.
 
 namespace shiplap {
 
@@ -9762,8 +9966,10 @@ class rootfs_tar_sink {
         layers_ = layers.size();
         surveyed_ = written_ = 0;
         std::vector<descriptor> order;
-        if (layers_ > 1) order.assign(layers.rbegin(), layers.rend());
-        else surveyed_ = layers_;
+        if (layers_ > 1)
+            order.assign(layers.rbegin(), layers.rend());
+        else
+            surveyed_ = layers_;
         order.insert(order.end(), layers.begin(), layers.end());
         return order;
     }
@@ -9808,8 +10014,8 @@ class rootfs_tar_sink {
 
 // === shiplap/store/erased.hpp ===
 
-// The seam between packing and storing at run time: any blob_store behind one type, so that the packing loop is not
-// instantiated once for each kind of store. One indirect call per chunk.
+// The seam between packing and storing at run time: any blob_store behind one type, so that the packing loop
+// is not instantiated once for each kind of store. One indirect call per chunk.
 
 namespace shiplap {
 
@@ -9863,13 +10069,19 @@ class blob_store_ref {
 
     template <blob_store S>
         requires(!std::same_as<std::remove_cv_t<S>, blob_store_ref>)
-    blob_store_ref(S& store) noexcept // NOLINT(google-explicit-constructor): a reference, as S& would be
-        : object_{&store}, open_{[](void* object) {
-              return any_writer{std::make_unique<writer_model<blob_writer_of<S>>>(static_cast<S*>(object)->open())};
+    blob_store_ref(S& store)
+    noexcept // NOLINT(google-explicit-constructor): a reference, as S& would be
+        : object_{&store},
+          open_{[](void* object) {
+              return any_writer{
+                  std::make_unique<writer_model<blob_writer_of<S>>>(static_cast<S*>(object)->open())};
           }},
-          contains_{[](void const* object, digest const& which) { return static_cast<S const*>(object)->contains(which); }},
+          contains_{[](void const* object, digest const& which) {
+              return static_cast<S const*>(object)->contains(which);
+          }},
           reader_{[](void const* object, digest const& which) {
-              return any_reader{std::make_unique<reader_model<blob_reader_of<S>>>(static_cast<S const*>(object)->reader(which))};
+              return any_reader{std::make_unique<reader_model<blob_reader_of<S>>>(
+                  static_cast<S const*>(object)->reader(which))};
           }} {}
 
     [[nodiscard]] any_writer open() { return open_(object_); }
@@ -9889,15 +10101,17 @@ class blob_store_ref {
 
 // The run-time face: export_image(spec, result) does what exporter<...> does, with policies chosen by a spec.
 //
-// Axes are visited one by one, not all together: codec and digest where a layer is packed, the sink where the image is
-// delivered. In between run the same pack, assemble and copy as in the compile-time face; a test compares both.
+// Axes are visited one by one, not all together: codec and digest where a layer is packed, the sink where the
+// image is delivered. In between run the same pack, assemble and copy as in the compile-time face; a test
+// compares both.
 
 namespace shiplap {
 
 /// Folder of the local image store: $SHIPLAP_STORE, else $XDG_DATA_HOME/shiplap, else ~/.local/share/shiplap.
 inline std::string default_store() {
     auto const variable = [](char const* name) {
-        auto const* const value = std::getenv(name); // NOLINT(concurrency-mt-unsafe): nothing here sets variables
+        auto const* const value =
+            std::getenv(name); // NOLINT(concurrency-mt-unsafe): nothing here sets variables
         return std::string{value == nullptr ? "" : value};
     };
     if (auto store = variable("SHIPLAP_STORE"); !store.empty()) return store;
@@ -9913,7 +10127,9 @@ inline export_options options_from(export_spec const& spec) {
                            .descriptor_annotations = spec.descriptor_annotations,
                            .epoch = spec.epoch,
                            .force_compression = spec.force_compression,
-                           .annotate_created = spec.type == output_type::oci || spec.type == output_type::docker};
+                           .annotate_created =
+                               spec.type == output_type::oci || spec.type == output_type::docker,
+                           .unnamed_as = spec.tar ? "" : "latest"};
     for (auto const& name : spec.names) options.names.push_back(name.text());
     return options;
 }
@@ -9926,7 +10142,10 @@ exported_image export_spec_into(Sink sink, export_spec const& spec, build_result
             auto const pack_layers = [&](blob_store auto& store) {
                 blob_store_ref erased{store};
                 return std::visit(
-                    [&](auto const& how) { return pack_all<D>(result.layers, how, erased, spec.force_compression, env); }, spec.codec);
+                    [&](auto const& how) {
+                        return pack_all<D>(result.layers, how, erased, spec.force_compression, env);
+                    },
+                    spec.codec);
             };
             auto const& types = spec.oci_types ? table_of<oci_media_types> : table_of<docker_media_types>;
             return export_into<D>(sink, pack_layers, result, options_from(spec), types, env);
@@ -9936,31 +10155,41 @@ exported_image export_spec_into(Sink sink, export_spec const& spec, build_result
 
 } // namespace detail
 
-/// Exports `result` as `spec` says; `env` lends executor, progress and timestamps. Throws a shiplap::error, and then
-/// nothing has become visible.
-inline exported_image export_image(export_spec const& spec, build_result result, env_ref env) {
+/// Exports `result` as `spec` says; `env` lends executor, progress and timestamps. Throws a shiplap::error,
+/// and then nothing has become visible. (A template, so that who does not call it does not compile every sink
+/// and codec.)
+template <export_env Env>
+exported_image export_image(export_spec const& spec, build_result result, Env& lent) {
     if (spec.config) result.config = spec.config;
+    env_ref env{lent};
     clamp_timestamps const clamp{{.seconds = spec.epoch.value_or(0)}};
     if (spec.rewrite_timestamps) env.timestamps = timestamps_ref{clamp};
 
-    auto const into = [&](image_sink auto sink) { return detail::export_spec_into(std::move(sink), spec, result, env); };
+    auto const into = [&](image_sink auto sink) {
+        return detail::export_spec_into(std::move(sink), spec, result, env);
+    };
     switch (spec.type) {
-    case output_type::image: return into(layout_sink{spec.store.empty() ? default_store() : spec.store});
+    case output_type::image:
+        return into(layout_sink{spec.store.empty() ? default_store() : spec.store});
     case output_type::oci:
+        if (!spec.tar) return into(layout_sink{spec.destination});
+        return into(oci_archive_sink{spec.destination});
     case output_type::docker:
         if (!spec.tar) return into(layout_sink{spec.destination});
-        if (spec.type == output_type::oci) return into(oci_archive_sink{spec.destination});
         return into(docker_archive_sink{spec.destination});
-    case output_type::local: return into(filesystem_sink{spec.destination});
-    case output_type::tar: return into(rootfs_tar_sink{spec.destination});
+    case output_type::local:
+        return into(filesystem_sink{spec.destination, {.extraction = {.progress = env.progress}}});
+    case output_type::tar:
+        return into(rootfs_tar_sink{spec.destination});
     }
     throw error{error_code::unsupported, "export", "", "unknown type of output"};
 }
 
-/// The same with a default_env.
-inline exported_image export_image(export_spec const& spec, build_result result) {
-    default_env env;
-    return export_image(spec, std::move(result), env_ref{env});
+/// The same with an env that nobody else sees.
+template <export_env Env = default_env>
+exported_image export_image(export_spec const& spec, build_result result) {
+    Env env;
+    return export_image(spec, std::move(result), env);
 }
 
 } // namespace shiplap
@@ -9981,19 +10210,21 @@ namespace shiplap {
 class metadata {
   public:
     void add(exported_image const& image) {
-        object_["containerimage.digest"] = image.root.digest.text();
-        object_["containerimage.config.digest"] = image.config.digest.text();
-        object_["containerimage.descriptor"] = to_json(image.root);
+        set("containerimage.digest", detail::json_text(image.root.digest.text()));
+        set("containerimage.config.digest", detail::json_text(image.config.digest.text()));
+        set("containerimage.descriptor", to_json(image.root));
         std::string names;
         for (auto const& name : image.names) names += (names.empty() ? "" : ",") + name;
-        if (!names.empty()) object_["image.name"] = names;
+        if (!names.empty()) set("image.name", detail::json_text(names));
     }
 
     /// Indented JSON.
     [[nodiscard]] std::string text() const { return pretty(object_); }
 
   private:
-    json object_ = json::object();
+    void set(std::string_view key, json value) { detail::member(object_, key) = std::move(value); }
+
+    json object_ = detail::empty_object();
 };
 
 } // namespace shiplap
@@ -10175,10 +10406,12 @@ inline std::vector<extended_attribute> read_attributes(attribute_place const& pl
         add(capability_attribute);
         return found;
     }
-    auto const names = place.names(label);
-    for (std::size_t at = 0; at < names.size(); at += std::string_view{names.c_str() + at}.size() + 1)
-        if (is_stored(names.c_str() + at)) add(names.c_str() + at);
-    std::sort(found.begin(), found.end());
+    auto const list = place.names(label);
+    std::vector<std::string> names;
+    for (std::size_t at = 0; at < list.size(); at += names.back().size() + 1) names.emplace_back(list.c_str() + at);
+    std::sort(names.begin(), names.end(), std::greater<>{}); // as in a directory: the next one is at the back
+    for (; !names.empty(); names.pop_back())
+        if (is_stored(names.back())) add(names.back().c_str());
     return found;
 }
 
@@ -10373,12 +10606,12 @@ class file_comparison {
 namespace shiplap::detail {
 
 /// What identifies a file that has several names.
-using file_identity = std::pair<::dev_t, ::ino_t>;
+using inode_key = std::pair<::dev_t, ::ino_t>;
 
 inline bool has_other_names(tree_item const& item) noexcept {
     return !item.is_directory() && item.facts.st_nlink > 1;
 }
-inline file_identity identity_of(tree_item const& item) noexcept {
+inline inode_key inode_of(tree_item const& item) noexcept {
     return {item.facts.st_dev, item.facts.st_ino};
 }
 
@@ -10408,7 +10641,7 @@ class entry_writer {
         }
         auto entry = make_header(item, *type, policies_.owners, context_.time, label);
         if (has_other_names(item)) {
-            auto const [first, is_first] = first_names_.try_emplace(identity_of(item), entry.name);
+            auto const [first, is_first] = first_names_.try_emplace(inode_of(item), entry.name);
             if (!is_first) turn_into_link(entry, first->second);
         }
         if (entry.size == 0) {
@@ -10436,7 +10669,7 @@ class entry_writer {
 
     /// True if a name of this file was written, so that a further one is a link to it.
     [[nodiscard]] bool knows(tree_item const& item) const {
-        return has_other_names(item) && first_names_.contains(identity_of(item));
+        return has_other_names(item) && first_names_.contains(inode_of(item));
     }
 
     /// The end of the archive: two blocks of zeros and no further padding.
@@ -10453,7 +10686,7 @@ class entry_writer {
     layer_context const& context_;
     header_policies policies_;
     tree_walker const& tree_;
-    std::map<file_identity, std::string> first_names_;
+    std::map<inode_key, std::string> first_names_;
     std::unique_ptr<std::byte[]> buffer_ = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
 };
 
@@ -10524,7 +10757,7 @@ class change_writer {
         auto const entry = entries_.put(item);
         if (item.is_directory()) written_.insert(item.path);
         if (!entry || !has_other_names(item)) return;
-        auto const names = unchanged_names_.extract(identity_of(item));
+        auto const names = unchanged_names_.extract(inode_of(item));
         if (names.empty()) return;
         for (auto const& name : names.mapped()) {
             put_parents(name);
@@ -10537,7 +10770,7 @@ class change_writer {
         if (entries_.knows(item))
             written(item);
         else
-            unchanged_names_[identity_of(item)].push_back(item.path);
+            unchanged_names_[inode_of(item)].push_back(item.path);
     }
 
   private:
@@ -10567,17 +10800,17 @@ class change_writer {
     entry_writer<Out>& entries_;
     tree_walker const& upper_;
     std::set<std::string, std::less<>> written_; // directories that have an entry
-    std::map<file_identity, std::vector<std::string>> unchanged_names_;
+    std::map<inode_key, std::vector<std::string>> unchanged_names_;
 };
 
 /// Adds up what change_writer would write.
 struct change_meter {
     std::uint64_t total = end_of_archive_size;
-    std::set<file_identity> seen{};
+    std::set<inode_key> seen{};
 
     void removed(tree_item const&) { total += tar_block_size; }
     void written(tree_item const& item) {
-        total += size_in_tar(item, !has_other_names(item) || seen.insert(identity_of(item)).second);
+        total += size_in_tar(item, !has_other_names(item) || seen.insert(inode_of(item)).second);
     }
     void unmodified(tree_item const&) {}
 };
@@ -10646,11 +10879,10 @@ struct directory_layer {
     /// The size of the tar, but for extended headers. Walks the tree and opens no file.
     [[nodiscard]] std::uint64_t estimated_size() const {
         tree_walker walk{path, reserved};
-        std::set<detail::file_identity> seen;
+        std::set<detail::inode_key> seen;
         std::uint64_t total = detail::end_of_archive_size;
         while (auto const* item = walk.next()) {
-            auto const first =
-                !detail::has_other_names(*item) || seen.insert(detail::identity_of(*item)).second;
+            auto const first = !detail::has_other_names(*item) || seen.insert(detail::inode_of(*item)).second;
             total += detail::size_in_tar(*item, first);
         }
         return total;
@@ -10658,52 +10890,6 @@ struct directory_layer {
 
     [[nodiscard]] std::string description() const { return "dir:" + path; }
 };
-
-} // namespace shiplap
-
-// === shiplap/layer/existing.hpp ===
-
-// existing_blob: a layer that is packed already, in a store or a file. It is used as it is: no byte is packed
-// again, and what is read is verified against the digest and size that were promised.
-//
-//     existing_blob layer{facts, [&store, which = facts.blob.digest] { return store.reader(which); }};
-//     auto layer = blob_in_store(store, facts);
-//     auto layer = blob_in_file("layer.tar.gz", facts);
-
-namespace shiplap {
-
-template <class F>
-concept opens_reader = std::invocable<F const&> && replayable_source<std::invoke_result_t<F const&>>;
-
-/// A stored_layer. `open()` gives a new reader of the packed bytes at each call.
-template <opens_reader Open>
-struct existing_blob {
-    layer_blob facts;
-    Open open;
-
-    [[nodiscard]] layer_blob const& stored() const noexcept { return facts; }
-
-    /// The packed bytes; throws digest_mismatch at their end, or before, if they are not the promised ones.
-    [[nodiscard]] auto reader() const { return verified_source{open(), facts.blob.digest, facts.blob.size}; }
-
-    [[nodiscard]] std::uint64_t estimated_size() const noexcept { return facts.blob.size; }
-    [[nodiscard]] std::string description() const { return "blob:" + facts.blob.digest.text(); }
-};
-template <class Open>
-existing_blob(layer_blob, Open) -> existing_blob<Open>;
-
-/// A layer that lies in a store, which must outlive it.
-template <blob_reader_source S>
-auto blob_in_store(S const& store, layer_blob facts) {
-    auto which = facts.blob.digest;
-    return existing_blob{std::move(facts),
-                         [&store, which = std::move(which)] { return store.reader(which); }};
-}
-
-/// A layer that lies in a file.
-inline auto blob_in_file(std::string path, layer_blob facts) {
-    return existing_blob{std::move(facts), [path = std::move(path)] { return file_reader{path}; }};
-}
 
 } // namespace shiplap
 
@@ -10871,6 +11057,59 @@ class tar_layer {
     std::string name_;
     std::shared_ptr<std::optional<any_byte_source>> stream_; // none: name_ is the path of a file
 };
+
+} // namespace shiplap
+
+// === shiplap/layer/existing.hpp ===
+
+// existing_blob: a layer that is packed already, in a store or a file. It is used as it is: no byte is packed
+// again, and what is read is verified against the digest and size that were promised.
+//
+//     existing_blob layer{facts, [&store, which = facts.blob.digest] { return store.reader(which); }};
+//     auto layer = blob_in_store(store, facts);
+//     auto layer = blob_in_file("layer.tar.gz", facts);
+
+namespace shiplap {
+
+template <class F>
+concept opens_reader = std::invocable<F const&> && replayable_source<std::invoke_result_t<F const&>>;
+
+/// A stored_layer. `open()` gives a new reader of the packed bytes at each call.
+template <opens_reader Open>
+struct existing_blob {
+    layer_blob facts;
+    Open open;
+
+    [[nodiscard]] layer_blob const& stored() const noexcept { return facts; }
+
+    /// The packed bytes; throws digest_mismatch at their end, or before, if they are not the promised ones.
+    [[nodiscard]] auto reader() const { return verified_source{open(), facts.blob.digest, facts.blob.size}; }
+
+    /// The tar in it, for a layer that is to be packed anew in another encoding. Throws as tar_layer does.
+    template <byte_sink Out>
+    void write_tar(Out& out, layer_context const& context) const {
+        tar_layer{decode_as(facts.encoding, any_byte_source{reader()}), description()}.write_tar(out,
+                                                                                                 context);
+    }
+
+    [[nodiscard]] std::uint64_t estimated_size() const noexcept { return facts.blob.size; }
+    [[nodiscard]] std::string description() const { return "blob:" + facts.blob.digest.text(); }
+};
+template <class Open>
+existing_blob(layer_blob, Open) -> existing_blob<Open>;
+
+/// A layer that lies in a store, which must outlive it.
+template <blob_reader_source S>
+auto blob_in_store(S const& store, layer_blob facts) {
+    auto which = facts.blob.digest;
+    return existing_blob{std::move(facts),
+                         [&store, which = std::move(which)] { return store.reader(which); }};
+}
+
+/// A layer that lies in a file.
+inline auto blob_in_file(std::string path, layer_blob facts) {
+    return existing_blob{std::move(facts), [path = std::move(path)] { return file_reader{path}; }};
+}
 
 } // namespace shiplap
 
@@ -11143,7 +11382,7 @@ class archive_files {
 
     [[nodiscard]] std::shared_ptr<file_reader const> unpacked(stream_reader from) const {
         try {
-            staged_file plain{std::filesystem::temp_directory_path().string()};
+            staged_file plain{std::filesystem::temp_directory_path().string(), staging::scratch};
             auto source = decode_any(any_byte_source{std::move(from)});
             transfer(source, plain);
             return std::make_shared<file_reader const>(plain.reader());

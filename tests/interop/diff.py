@@ -11,7 +11,7 @@ from common import (IS_ROOT, Report, Shiplap, Workplace, expect, expect_same_tre
                     umoci_unpack, without_devices)
 from images import check_layout
 
-PAIRS = 24
+SEEDS = [*range(15), 148]  # in the last a folder has a new time and nothing else
 
 
 def pair(work, seed):
@@ -87,4 +87,4 @@ def main(path, seeds):
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(sys.argv[1], [int(seed) for seed in sys.argv[2:]] or range(PAIRS))
+    main(sys.argv[1], [int(seed) for seed in sys.argv[2:]] or SEEDS)

@@ -174,6 +174,17 @@ class Matrix:
         expect("UTF-8" in message and f"'{first.decode()}'" in message, f"does not name {first!r}: {message}")
         expect(not file.exists() and not list(file.parent.glob(".*")), "something is left of a refused export")
 
+    def input_that_is_no_text(self):
+        """The path of an input goes into the history and into progress lines, which are JSON."""
+        tree = bytes(self.work.place("tree")) + b"-\xff-\xed\xa0\x80-\n"
+        trees.random_tree(tree, "no text")
+        layout = self.work.place("layout")
+        run(self.command.path, "--progress", "json", "-o", f"type=oci,tar=false,dest={layout}", "-t", TAG, tree)
+        image = check_layout(layout, "gzip", "oci", "sha256")
+        expect_tar_is_tree(image.plain[0], tree)
+        made_by = image.config["history"][0]["created_by"]
+        expect("\\xff-\\xed\\xa0\\x80-\\x0a" in made_by, f"created_by is {made_by!r}")
+
     def root_file_systems(self):
         """type=local and type=tar, of one layer: the source, and the layer's own tar."""
         rootfs, tar = self.work.place("local"), self.work.place("rootfs.tar")
@@ -266,6 +277,7 @@ def main(command):
         report.check("a changed byte is found", matrix.checks_can_fail)
         matrix.everything()
         report.check("estargz refuses Docker's types, and names that are not UTF-8", matrix.estargz_refuses)
+        report.check("an input whose path is no text", matrix.input_that_is_no_text)
         report.check("type=local and type=tar of one layer", matrix.root_file_systems)
         report.check("several layers: type=local, type=tar and umoci agree", matrix.several_layers)
         shm = pathlib.Path("/dev/shm")

@@ -96,11 +96,11 @@ def main(path):
         def same(*inputs, **how):
             expect_same(export(*(inputs or (tree,)), **how), wanted)
 
-        for jobs in 2, 3, 8:
+        for jobs in 2, 8:
             report.check(f"--jobs {jobs}", lambda: same(options=["--jobs", str(jobs)]))
         for mask in 0o000, 0o022, 0o077:
             report.check(f"umask {mask:03o}", lambda: same(umask=mask))
-        for zone in "UTC", "Pacific/Kiritimati", "America/St_Johns", "right/UTC":
+        for zone in "Pacific/Kiritimati", "America/St_Johns", "right/UTC":
             report.check(f"TZ={zone}", lambda: same(env={"TZ": zone}))
         present = run("locale", "-a").stdout.decode().split()
         for locale in "C", "C.utf8", "tr_TR.utf8", "de_DE.utf8":
@@ -110,8 +110,8 @@ def main(path):
                 report.skip(f"LC_ALL={locale}", "this locale is not installed")
 
         report.check("from another folder", lambda: same(tree, cwd="/"))
-        report.check("without an environment", lambda: same(before=["env", "-i"]))
-        report.check("with no standard input", lambda: same(stdin=subprocess.DEVNULL))
+        report.check("without an environment and standard input",
+                     lambda: same(before=["env", "-i"], stdin=subprocess.DEVNULL))
         for name, order in {"descending": lambda name: [-byte for byte in name],
                             "shuffled": lambda name: hashlib.sha256(name).digest()}.items():
             report.check(f"files made in {name} order", other_order, tree, work, order, export)

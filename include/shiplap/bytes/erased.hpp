@@ -70,7 +70,7 @@ class any_byte_source {
     template <byte_source R>
         requires(!std::same_as<std::remove_cvref_t<R>, any_byte_source>)
     any_byte_source(R source) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
-        : self_{std::make_unique<model<R>>(std::move(source))} {}
+        : self_{new model<R>{std::move(source)}} {}
 
     std::size_t read(bytes_span into) { return self_->read(into); }
 

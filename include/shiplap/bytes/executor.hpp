@@ -1,17 +1,16 @@
 #pragma once
-// Where work inside a stage runs. A stage posts blocks and waits for them itself, so two operations are
-// enough:
+// Where work inside a stage runs. A stage posts blocks and waits for them itself, so two operations are enough:
 //
-//   expression              meaning
-//   e.concurrency() -> n    how many posted tasks may run at once; 0: none, post() runs the task before it
-//   returns e.post(task)            runs `task` once, on some thread; the task must not throw
+//   expression          meaning
+//   e.concurrency()     how many posted tasks may run at once; 0: none, post() runs the task before it returns
+//   e.post(task)        runs `task` once, on some thread; the task must not throw
 //
-// What a stage writes must not depend on n. Models: inline_executor (the default), thread_pool.
+// What a stage writes must not depend on that number. Models: inline_executor (the default), thread_pool.
 
 #include <concepts>
 #include <condition_variable>
-#include <deque>
 #include <functional>
+#include <list>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -75,7 +74,7 @@ class thread_pool {
 
     std::mutex mutex_;
     std::condition_variable wake_;
-    std::deque<std::function<void()>> tasks_;
+    std::list<std::function<void()>> tasks_;
     bool closing_ = false;
     std::vector<std::thread> threads_;
 };

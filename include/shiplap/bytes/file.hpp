@@ -145,11 +145,18 @@ class stream_reader {
     std::string name_;
 };
 
+/// What a staged_file is for.
+enum class staging {
+    publication, ///< written to disk from the start, so that publish() has little to wait for
+    scratch,     ///< will probably vanish again: need never reach the disk
+};
+
 /// A new file without a name. See the top of this header.
 class staged_file {
   public:
     /// A file that can later be published anywhere on the file system of `folder`, which must exist.
-    explicit staged_file(std::string const& folder) : label_{folder} {
+    explicit staged_file(std::string const& folder, staging purpose = staging::publication)
+        : label_{folder}, flush_interval_{purpose == staging::publication ? 8U << 20 : UINT64_MAX} {
         fd_ = unique_fd{detail::retry_interrupted(
             [&] { return ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); })};
         if (fd_) return;
@@ -162,18 +169,32 @@ class staged_file {
     staged_file(staged_file&& other) noexcept
         : label_{std::move(other.label_)},
           temporary_{std::exchange(other.temporary_, {})},
-          fd_{std::move(other.fd_)} {}
+          fd_{std::move(other.fd_)},
+          flush_interval_{other.flush_interval_},
+          size_{other.size_},
+          flushing_{other.flushing_} {}
     staged_file& operator=(staged_file&& other) noexcept {
         std::swap(label_, other.label_);
         std::swap(temporary_, other.temporary_);
         std::swap(fd_, other.fd_);
+        std::swap(flush_interval_, other.flush_interval_);
+        std::swap(size_, other.size_);
+        std::swap(flushing_, other.flushing_);
         return *this;
     }
     ~staged_file() {
         if (!temporary_.empty()) ::unlink(temporary_.c_str());
     }
 
-    void write(bytes_view in) { detail::write_fully(fd_.get(), in, label_); }
+    void write(bytes_view in) {
+        detail::write_fully(fd_.get(), in, label_);
+        size_ += in.size();
+        if (size_ - flushing_ < flush_interval_) return;
+        // Only a hint to start: fsync() tells of failures.
+        (void)::sync_file_range(fd_.get(), static_cast<::off64_t>(flushing_),
+                                static_cast<::off64_t>(size_ - flushing_), SYNC_FILE_RANGE_WRITE);
+        flushing_ = size_;
+    }
 
     /// Bytes written so far, from the start, through a descriptor of its own.
     [[nodiscard]] file_reader reader() const {
@@ -210,6 +231,8 @@ class staged_file {
     std::string label_;     // for messages
     std::string temporary_; // the hidden name, if there is one
     unique_fd fd_;
+    std::uint64_t flush_interval_;          // bytes
+    std::uint64_t size_ = 0, flushing_ = 0; // written; of these handed to the disk
 };
 
 /// Reads a whole small file; one that has more than `limit` bytes is a format_error.

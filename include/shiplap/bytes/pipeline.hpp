@@ -10,50 +10,41 @@
 
 #include <shiplap/bytes/concept.hpp>
 
-#include <tuple>
-
 namespace shiplap {
 
-template <class... Parts>
+/// The first part and the pipeline of those behind it, which it writes into.
+template <class First, class... Rest>
 class pipeline {
-    static_assert(sizeof...(Parts) >= 1, "a pipeline ends in a byte_sink");
-
   public:
-    explicit pipeline(Parts&... parts) : parts_{parts...} {}
+    explicit pipeline(First& first, Rest&... rest) : first_{first}, rest_{rest...} {}
 
-    void write(bytes_view in) { tail<0>{*this}.write(in); }
+    void write(bytes_view in) { first_.write(in, rest_); }
 
     /// Lets every stage push what it holds back, first to last. Call once, after the last write().
-    void finish() { finish_from<0>(); }
-
-  private:
-    static constexpr std::size_t last = sizeof...(Parts) - 1;
-
-    // What stage I-1 writes into: stage I and all behind it.
-    template <std::size_t I>
-    struct tail {
-        pipeline& pipe;
-        void write(bytes_view in) {
-            auto& part = std::get<I>(pipe.parts_);
-            if constexpr (I == last) {
-                part.write(in);
-            } else {
-                tail<I + 1> next{pipe};
-                part.write(in, next);
-            }
-        }
-    };
-
-    template <std::size_t I>
-    void finish_from() {
-        if constexpr (I < last) {
-            tail<I + 1> next{*this};
-            std::get<I>(parts_).finish(next);
-            finish_from<I + 1>();
-        }
+    void finish() {
+        first_.finish(rest_);
+        rest_.finish();
     }
 
-    std::tuple<Parts&...> parts_;
+  private:
+    First& first_;
+    pipeline<Rest...> rest_;
 };
+
+/// The end: a byte_sink.
+template <class Sink>
+class pipeline<Sink> {
+  public:
+    explicit pipeline(Sink& sink) : sink_{sink} {}
+
+    void write(bytes_view in) { sink_.write(in); }
+    void finish() noexcept {}
+
+  private:
+    Sink& sink_;
+};
+
+template <class... Parts>
+pipeline(Parts&...) -> pipeline<Parts...>;
 
 } // namespace shiplap

@@ -17,8 +17,8 @@
 #include <atomic>
 #include <concepts>
 #include <cstddef>
-#include <deque>
 #include <exception>
+#include <list>
 #include <memory>
 #include <utility>
 
@@ -110,7 +110,7 @@ class block_queue {
     }
 
     executor_ref executor_;
-    std::deque<std::shared_ptr<slot>> slots_;
+    std::list<std::shared_ptr<slot>> slots_;
     std::size_t weight_ = 0;
 };
 

@@ -81,7 +81,7 @@ class estargz_encoder {
 
     /// After finish(): what lazy pullers look for in the layer's descriptor.
     [[nodiscard]] annotation_map annotations() const {
-        return {{"containerd.io/snapshot/stargz/toc.digest", digest::from_raw<sha256>(toc_digest_).text()},
+        return {{toc_digest_annotation, digest::from_raw<sha256>(toc_digest_).text()},
                 {"io.containers.estargz.uncompressed-size", std::to_string(plain_size_)}};
     }
 

@@ -5,7 +5,6 @@
 #include <shiplap/digest/digest.hpp>
 #include <shiplap/tar/entry.hpp>
 
-#include <cryptopp/base64.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -24,19 +23,27 @@ namespace shiplap::detail {
 inline std::string go_json_string(std::string_view text) {
     static constexpr std::array<std::pair<std::string_view, std::string_view>, 5> further{
         {{"<", "\\u003c"}, {">", "\\u003e"}, {"&", "\\u0026"}, {"\u2028", "\\u2028"}, {"\u2029", "\\u2029"}}};
-    auto out = nlohmann::json(text).dump();
+    using json = nlohmann::ordered_json; // the one whose writer image/json.hpp instantiates as well
+    json value(json::value_t::string);
+    *value.get_ptr<json::string_t*>() = text;
+    auto out = value.dump();
     for (auto const& [plain, escaped] : further)
         for (auto at = out.find(plain); at != std::string::npos; at = out.find(plain, at + escaped.size()))
             out.replace(at, plain.size(), escaped);
     return out;
 }
 
+/// RFC 4648 with padding. (That of Crypto++ is a pipeline of filters: its header costs more than all of this.)
 inline std::string base64_of(std::string_view raw) {
-    CryptoPP::Base64Encoder encoder{nullptr, false};
-    encoder.Put(reinterpret_cast<CryptoPP::byte const*>(raw.data()), raw.size());
-    encoder.MessageEnd();
-    std::string out(static_cast<std::size_t>(encoder.MaxRetrievable()), '\0');
-    encoder.Get(reinterpret_cast<CryptoPP::byte*>(out.data()), out.size());
+    static constexpr char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string out;
+    for (; !raw.empty(); raw.remove_prefix(std::min<std::size_t>(3, raw.size()))) {
+        std::uint32_t bits = 0; // three bytes, those behind the end as zeros
+        for (std::size_t i = 0; i < 3; ++i)
+            bits = bits << 8 | (i < raw.size() ? static_cast<unsigned char>(raw[i]) : 0u);
+        for (std::size_t i = 0; i < 4; ++i)
+            out += i <= raw.size() ? alphabet[bits >> (18 - 6 * i) & 63] : '=';
+    }
     return out;
 }
 

@@ -11,7 +11,7 @@
 #include <compare>
 #include <string>
 #include <string_view>
-#include <variant>
+#include <utility>
 
 namespace shiplap {
 
@@ -73,12 +73,35 @@ class digest {
     std::string text_;
 };
 
+/// Hashes with the algorithm of a digest that is known at run time only.
+class digest_hasher {
+  public:
+    explicit digest_hasher(digest const& like) : is_sha512_{like.algorithm() == sha512::name} {}
+
+    void update(bytes_view in) {
+        if (is_sha512_)
+            sha512_.update(in);
+        else
+            sha256_.update(in);
+    }
+
+    /// The digest of all bytes so far; the hasher is spent.
+    [[nodiscard]] digest finish() {
+        return is_sha512_ ? digest::from_raw<sha512>(sha512_.finish())
+                          : digest::from_raw<sha256>(sha256_.finish());
+    }
+
+  private:
+    bool is_sha512_;
+    sha256::hasher sha256_; // one of the two is used
+    sha512::hasher sha512_;
+};
+
 /// Checks that bytes are those that a digest and a size promise, whatever the algorithm. A byte_sink.
 class digest_verifier {
   public:
-    digest_verifier(digest expected, std::uint64_t size) : expected_{std::move(expected)}, size_{size} {
-        if (expected_.algorithm() == sha512::name) hasher_.emplace<sha512::hasher>();
-    }
+    digest_verifier(digest expected, std::uint64_t size)
+        : expected_{std::move(expected)}, size_{size}, hasher_{expected_} {}
 
     /// Throws digest_mismatch as soon as there are more bytes than promised.
     void write(bytes_view in) {
@@ -87,7 +110,7 @@ class digest_verifier {
             throw digest_mismatch{"verify", expected_.text(),
                                   "content is longer than the " + std::to_string(size_) +
                                       " bytes of its descriptor"};
-        std::visit([in](auto& hasher) { hasher.update(in); }, hasher_);
+        hasher_.update(in);
     }
 
     /// Throws digest_mismatch unless size and digest are as promised. Call once, after the last byte.
@@ -96,8 +119,7 @@ class digest_verifier {
             throw digest_mismatch{"verify", expected_.text(),
                                   "content has " + std::to_string(seen_) + " bytes, its descriptor says " +
                                       std::to_string(size_)};
-        auto const actual = hasher_.index() == 0 ? digest::from_raw<sha256>(std::get<0>(hasher_).finish())
-                                                 : digest::from_raw<sha512>(std::get<1>(hasher_).finish());
+        auto const actual = hasher_.finish();
         if (actual != expected_)
             throw digest_mismatch{"verify", expected_.text(), "content has digest " + actual.text()};
     }
@@ -105,7 +127,7 @@ class digest_verifier {
   private:
     digest expected_;
     std::uint64_t size_, seen_ = 0;
-    std::variant<sha256::hasher, sha512::hasher> hasher_;
+    digest_hasher hasher_;
 };
 
 /// Throws digest_mismatch unless `bytes` have this digest.

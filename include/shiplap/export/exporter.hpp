@@ -154,7 +154,10 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
         texts.push_back(name.text());
     }
     if (names.empty() && !options.unnamed_as.empty()) known_as.push_back({{}, options.unnamed_as});
-    copy(image.root, known_as, store, sink, env);
+    if constexpr (storing_sink<Sink>)
+        publish(image.root, known_as, sink); // all of it is there, just made and hashed
+    else
+        copy(image.root, known_as, store, sink, env);
     return {std::move(image.root), std::move(image.config_descriptor), std::move(layers), std::move(texts),
             std::move(image.warnings)};
 }

@@ -19,19 +19,21 @@ namespace shiplap {
 class metadata {
   public:
     void add(exported_image const& image) {
-        object_["containerimage.digest"] = image.root.digest.text();
-        object_["containerimage.config.digest"] = image.config.digest.text();
-        object_["containerimage.descriptor"] = to_json(image.root);
+        set("containerimage.digest", detail::json_text(image.root.digest.text()));
+        set("containerimage.config.digest", detail::json_text(image.config.digest.text()));
+        set("containerimage.descriptor", to_json(image.root));
         std::string names;
         for (auto const& name : image.names) names += (names.empty() ? "" : ",") + name;
-        if (!names.empty()) object_["image.name"] = names;
+        if (!names.empty()) set("image.name", detail::json_text(names));
     }
 
     /// Indented JSON.
     [[nodiscard]] std::string text() const { return pretty(object_); }
 
   private:
-    json object_ = json::object();
+    void set(std::string_view key, json value) { detail::member(object_, key) = std::move(value); }
+
+    json object_ = detail::empty_object();
 };
 
 } // namespace shiplap

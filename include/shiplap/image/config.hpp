@@ -135,16 +135,16 @@ inline std::string join_members(raw_members const& members) {
     std::string out = "{";
     for (auto const& [name, value] : members) {
         if (out.size() > 1) out += ',';
-        out += compact(json(name)) + ":" + value;
+        out += compact(json_text(name)) + ":" + value;
     }
     return out + "}";
 }
 
 inline json rootfs_json(std::span<layer_blob const> layers) {
-    json ids(nullptr); // Go writes null for none
-    for (auto const& layer : layers) ids.push_back(layer.diff_id.text());
+    json ids(layers.empty() ? json::value_t::null : json::value_t::array); // as Go writes them
+    for (auto const& layer : layers) add_item(ids, json_text(layer.diff_id.text()));
     auto out = empty_object();
-    add_member(out, "type", "layers");
+    add_text(out, "type", "layers");
     add_member(out, "diff_ids", std::move(ids));
     return out;
 }
@@ -159,7 +159,7 @@ inline std::string default_config(platform const& where) {
         detail::add_member(
             run, "Env",
             detail::json_texts({"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}));
-    detail::add_member(run, "WorkingDir", "/");
+    detail::add_text(run, "WorkingDir", "/");
     auto out = to_json(where);
     detail::add_member(out, "config", std::move(run));
     detail::add_member(out, "rootfs", detail::rootfs_json({}));
@@ -203,11 +203,11 @@ inline std::string finish_config(std::string_view text, std::string_view subject
 
     auto const given = detail::read_time(root["created"]);
     if (given && epoch && given->at > timestamp{*epoch, 0})
-        members["created"] = compact(json(format_rfc3339(timestamp{*epoch, 0})));
+        members["created"] = compact(detail::json_text(format_rfc3339(timestamp{*epoch, 0})));
     if (!root.has("created")) {
         json last(nullptr);
         for (auto const& entry : history)
-            if (entry.created) last = format_rfc3339(*entry.created);
+            if (entry.created) last = detail::json_text(format_rfc3339(*entry.created));
         members["created"] = compact(last);
     }
     return detail::join_members(members);

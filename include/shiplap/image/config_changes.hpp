@@ -113,7 +113,7 @@ inline std::string apply_changes(std::string_view text, std::string_view subject
         run = detail::with_member(run, name, value);
     };
 
-    if (!changes.user.empty()) set("User", changes.user);
+    if (!changes.user.empty()) set("User", detail::json_text(changes.user));
     if (!changes.exposed_ports.empty()) {
         std::set<std::string> ports; // in the order in which Go writes a map
         if (auto const before = json_node{run, subject}["ExposedPorts"])
@@ -134,7 +134,7 @@ inline std::string apply_changes(std::string_view text, std::string_view subject
     if (!changes.working_dir.empty()) {
         if (!changes.working_dir.starts_with('/') && root.text_of("os") != "windows")
             throw option_error{"set working directory", changes.working_dir, "must be an absolute path"};
-        set("WorkingDir", changes.working_dir);
+        set("WorkingDir", detail::json_text(changes.working_dir));
     }
     if (!changes.labels.empty()) {
         auto labels = changes.labels; // wins over those that are there

@@ -56,7 +56,7 @@ namespace detail {
 
 inline json to_json(annotation_map const& annotations) {
     auto out = empty_object();
-    for (auto const& [key, value] : annotations) add_member(out, key, value);
+    for (auto const& [key, value] : annotations) add_member(out, key, json_text(value));
     return out;
 }
 
@@ -91,9 +91,9 @@ inline digest read_digest(json_node const& node) {
 /// is empty is left out.
 inline json to_json(descriptor const& what) {
     auto out = detail::empty_object();
-    detail::add_member(out, "mediaType", what.media_type);
-    detail::add_member(out, "digest", what.digest.text());
-    detail::add_member(out, "size", what.size);
+    detail::add_member(out, "mediaType", detail::json_text(what.media_type));
+    detail::add_member(out, "digest", detail::json_text(what.digest.text()));
+    detail::add_member(out, "size", detail::json_number(what.size));
     if (!what.urls.empty()) detail::add_member(out, "urls", detail::json_texts(what.urls));
     if (!what.annotations.empty()) detail::add_member(out, "annotations", detail::to_json(what.annotations));
     detail::add_text(out, "data", what.data);

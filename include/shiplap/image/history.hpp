@@ -59,12 +59,13 @@ inline json to_json(std::vector<history_entry> const& history) {
     auto out = detail::empty_array();
     for (auto const& entry : history) {
         auto item = detail::empty_object();
-        if (entry.created) detail::add_member(item, "created", format_rfc3339(*entry.created));
+        if (entry.created) detail::add_text(item, "created", format_rfc3339(*entry.created));
         detail::add_text(item, "created_by", entry.created_by);
         detail::add_text(item, "author", entry.author);
         detail::add_text(item, "comment", entry.comment);
-        if (entry.empty_layer) detail::add_member(item, "empty_layer", true);
-        out.push_back(std::move(item));
+        if (entry.empty_layer)
+            detail::add_member(item, "empty_layer", detail::json_scalar(json::value_t::boolean, true));
+        detail::add_item(out, std::move(item));
     }
     return out;
 }

@@ -45,11 +45,11 @@ inline image_index parse_index(std::string_view text, std::string_view subject,
 /// for the index.json of a layout.
 inline json to_json(image_index const& what) {
     auto out = detail::empty_object();
-    detail::add_member(out, "schemaVersion", 2);
+    detail::add_member(out, "schemaVersion", detail::json_number(2));
     detail::add_text(out, "mediaType", what.media_type);
     detail::add_text(out, "artifactType", what.artifact_type);
     auto manifests = detail::empty_array();
-    for (auto const& manifest : what.manifests) manifests.push_back(to_json(manifest));
+    for (auto const& manifest : what.manifests) detail::add_item(manifests, to_json(manifest));
     detail::add_member(out, "manifests", std::move(manifests));
     if (what.subject) detail::add_member(out, "subject", to_json(*what.subject));
     if (!what.annotations.empty()) detail::add_member(out, "annotations", detail::to_json(what.annotations));

@@ -24,6 +24,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace shiplap {
 
@@ -68,19 +69,74 @@ inline std::string pointer_step(std::string_view name) {
     return out;
 }
 
+// Values are made by these and not by json's constructors and operators, each of which is a template that searches
+// all conversions to JSON: that would double what this header costs to compile.
+
+/// A value of `type`, for which json's own type is T.
+template <class T>
+json json_scalar(json::value_t type, T value) {
+    json out(type);
+    *out.get_ptr<T*>() = std::move(value);
+    return out;
+}
+
+inline json json_text(std::string text) {
+    return json_scalar(json::value_t::string, std::move(text));
+}
+inline json json_number(std::uint64_t value) {
+    return json_scalar(json::value_t::number_unsigned, value);
+}
+inline json empty_object() {
+    return json(json::value_t::object);
+}
+inline json empty_array() {
+    return json(json::value_t::array);
+}
+
+/// Appends a member to an object that does not have it yet. (operator[] would search all names, which is quadratic in
+/// the size of a hostile object.)
+inline json& add_member(json& object, std::string_view name, json value) {
+    return object.get_ptr<json::object_t*>()->emplace_back(std::string{name}, std::move(value)).second;
+}
+
+/// The same for an optional text: an empty one is left out.
+inline void add_text(json& object, std::string_view name, std::string const& value) {
+    if (!value.empty()) add_member(object, name, json_text(value));
+}
+
+/// The member of an object, null if it was not there.
+inline json& member(json& object, std::string_view name) {
+    for (auto& [key, value] : *object.get_ptr<json::object_t*>())
+        if (key == name) return value;
+    return add_member(object, name, json(nullptr));
+}
+
+/// Appends to an array.
+inline json& add_item(json& array, json value) {
+    return array.get_ptr<json::array_t*>()->emplace_back(std::move(value));
+}
+
+inline json json_texts(std::vector<std::string> const& values) {
+    auto out = empty_array();
+    for (auto const& value : values) add_item(out, json_text(value));
+    return out;
+}
+
 /// Takes the events of the parser, builds the value, and refuses what parse_json() promises to refuse.
 class strict_json_builder {
   public:
     bool null() { return put(json(nullptr)); }
-    bool boolean(bool value) { return put(json(value)); }
-    bool number_integer(std::int64_t value) { return put(json(value)); }
-    bool number_unsigned(std::uint64_t value) { return put(json(value)); }
-    bool number_float(double value, std::string const&) { return put(json(value)); }
-    bool string(std::string& value) { return put(json(std::move(value))); }
+    bool boolean(bool value) { return put(json_scalar(json::value_t::boolean, value)); }
+    bool number_integer(std::int64_t value) { return put(json_scalar(json::value_t::number_integer, value)); }
+    bool number_unsigned(std::uint64_t value) { return put(json_number(value)); }
+    bool number_float(double value, std::string const&) {
+        return put(json_scalar(json::value_t::number_float, value));
+    }
+    bool string(std::string& value) { return put(json_text(std::move(value))); }
     bool binary(json::binary_t&) { return false; } // no such thing in text
 
-    bool start_object(std::size_t) { return open(json(json::value_t::object)); }
-    bool start_array(std::size_t) { return open(json(json::value_t::array)); }
+    bool start_object(std::size_t) { return open(empty_object()); }
+    bool start_array(std::size_t) { return open(empty_array()); }
     bool end_object() { return close(); }
     bool end_array() { return close(); }
 
@@ -117,14 +173,8 @@ class strict_json_builder {
     json& place_value(json&& value) {
         if (depth_ == 0) return root_ = std::move(value);
         auto& here = open_[depth_ - 1];
-        if (auto* const array = here.value->get_ptr<json::array_t*>()) {
-            array->push_back(std::move(value));
-            return array->back();
-        }
-        // not operator[]: it would search all names, quadratic in the size of a hostile object
-        auto* const object = here.value->get_ptr<json::object_t*>();
-        object->emplace_back(here.name, std::move(value));
-        return object->back().second;
+        return here.value->is_array() ? add_item(*here.value, std::move(value))
+                                      : add_member(*here.value, here.name, std::move(value));
     }
 
     bool put(json&& value) {
@@ -206,11 +256,11 @@ inline json parse_json(std::string_view text, std::string_view subject) {
     if (auto const zero = text.find('\0'); zero != text.npos) // to the parser that would be the end
         throw fail("has a zero byte at offset " + std::to_string(zero));
 
-    // The parser itself instead of json::sax_parse(): that one also instantiates the readers of all binary
-    // formats, 0.8 s in each translation unit.
+    // The parser itself instead of json::sax_parse(), which also instantiates the readers of all binary formats; and
+    // that of nlohmann::json, which the library's header instantiates anyway and which gives the same events.
     detail::strict_json_builder builder;
     auto adapter = nlohmann::detail::input_adapter(text.data(), text.data() + text.size());
-    nlohmann::detail::parser<json, decltype(adapter)> parser{std::move(adapter)};
+    nlohmann::detail::parser<nlohmann::json, decltype(adapter)> parser{std::move(adapter)};
     if (!parser.sax_parse(&builder)) throw fail(builder.error());
     return builder.take();
 }

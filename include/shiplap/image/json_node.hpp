@@ -108,31 +108,4 @@ class json_node {
     std::string pointer_{};
 };
 
-namespace detail {
-
-/// Appends a member to an object that does not have it yet.
-inline void add_member(json& object, std::string_view name, json value) {
-    object.get_ptr<json::object_t*>()->emplace_back(std::string{name}, std::move(value));
-}
-
-/// The same for an optional text: an empty one is left out.
-inline void add_text(json& object, std::string_view name, std::string const& value) {
-    if (!value.empty()) add_member(object, name, json(value));
-}
-
-inline json json_texts(std::vector<std::string> const& values) {
-    json out(json::value_t::array);
-    for (auto const& value : values) out.get_ptr<json::array_t*>()->emplace_back(value);
-    return out;
-}
-
-inline json empty_object() {
-    return json(json::value_t::object);
-}
-inline json empty_array() {
-    return json(json::value_t::array);
-}
-
-} // namespace detail
-
 } // namespace shiplap

@@ -72,12 +72,12 @@ inline image_manifest parse_manifest(std::string_view text, std::string_view sub
 /// the end; no layers are `null`.
 inline std::string to_text(image_manifest const& what) {
     auto out = detail::empty_object();
-    detail::add_member(out, "schemaVersion", 2);
+    detail::add_member(out, "schemaVersion", detail::json_number(2));
     detail::add_text(out, "mediaType", what.media_type);
     detail::add_text(out, "artifactType", what.artifact_type);
     detail::add_member(out, "config", to_json(what.config));
-    json layers(nullptr);
-    for (auto const& layer : what.layers) layers.push_back(to_json(layer));
+    json layers(what.layers.empty() ? json::value_t::null : json::value_t::array);
+    for (auto const& layer : what.layers) detail::add_item(layers, to_json(layer));
     detail::add_member(out, "layers", std::move(layers));
     if (what.subject) detail::add_member(out, "subject", to_json(*what.subject));
     if (!what.annotations.empty()) detail::add_member(out, "annotations", detail::to_json(what.annotations));

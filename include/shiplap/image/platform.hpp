@@ -162,8 +162,8 @@ inline platform parse_platform(std::string_view text) {
 /// In Go's order of members: architecture, os, os.version, os.features, variant.
 inline json to_json(platform const& what) {
     auto out = detail::empty_object();
-    detail::add_member(out, "architecture", what.architecture);
-    detail::add_member(out, "os", what.os);
+    detail::add_member(out, "architecture", detail::json_text(what.architecture));
+    detail::add_member(out, "os", detail::json_text(what.os));
     detail::add_text(out, "os.version", what.os_version);
     if (!what.os_features.empty())
         detail::add_member(out, "os.features", detail::json_texts(what.os_features));

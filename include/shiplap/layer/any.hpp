@@ -22,7 +22,7 @@ class any_replayable_source {
         requires(!std::same_as<std::remove_cvref_t<R>, any_replayable_source>)
     any_replayable_source(
         R source) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
-        : self_{std::make_unique<model<R>>(std::move(source))} {}
+        : self_{new model<R>{std::move(source)}} {}
 
     std::size_t read(bytes_span into) { return self_->read(into); }
     void rewind() { self_->rewind(); }

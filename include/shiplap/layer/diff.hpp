@@ -87,7 +87,7 @@ class change_writer {
     // The directories above `path` that have no entry yet, topmost first.
     void put_parents(std::string_view path) {
         auto const end = path.rfind('/');
-        if (end == std::string_view::npos || written_.contains(path.substr(0, end))) return;
+        if (end == std::string_view::npos || written_.contains(std::string{path.substr(0, end)})) return;
         tree_item folder{};
         unique_fd holder, below;
         folder.folder = upper_.root();
@@ -109,18 +109,19 @@ class change_writer {
 
     entry_writer<Out>& entries_;
     tree_walker const& upper_;
-    std::set<std::string, std::less<>> written_; // directories that have an entry
+    std::set<std::string> written_; // directories that have an entry
     std::map<inode_key, std::vector<std::string>> unchanged_names_;
 };
 
 /// Adds up what change_writer would write.
 struct change_meter {
     std::uint64_t total = end_of_archive_size;
-    std::set<inode_key> seen{};
+    names_by_inode seen{};
 
     void removed(tree_item const&) { total += tar_block_size; }
     void written(tree_item const& item) {
-        total += size_in_tar(item, !has_other_names(item) || seen.insert(inode_of(item)).second);
+        total +=
+            size_in_tar(item, !has_other_names(item) || seen.try_emplace(inode_of(item), item.path).second);
     }
     void unmodified(tree_item const&) {}
 };

@@ -11,8 +11,6 @@
 
 #include <shiplap/layer/entry_writer.hpp>
 
-#include <set>
-
 namespace shiplap {
 
 struct directory_layer {
@@ -33,10 +31,11 @@ struct directory_layer {
     /// The size of the tar, but for extended headers. Walks the tree and opens no file.
     [[nodiscard]] std::uint64_t estimated_size() const {
         tree_walker walk{path, reserved};
-        std::set<detail::inode_key> seen;
+        detail::names_by_inode seen;
         std::uint64_t total = detail::end_of_archive_size;
         while (auto const* item = walk.next()) {
-            auto const first = !detail::has_other_names(*item) || seen.insert(detail::inode_of(*item)).second;
+            auto const first = !detail::has_other_names(*item) ||
+                               seen.try_emplace(detail::inode_of(*item), item->path).second;
             total += detail::size_in_tar(*item, first);
         }
         return total;

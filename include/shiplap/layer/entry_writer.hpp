@@ -16,6 +16,8 @@ namespace shiplap::detail {
 
 /// What identifies a file that has several names.
 using inode_key = std::pair<::dev_t, ::ino_t>;
+/// Of files with several names, the first that was met.
+using names_by_inode = std::map<inode_key, std::string>;
 
 inline bool has_other_names(tree_item const& item) noexcept {
     return !item.is_directory() && item.facts.st_nlink > 1;
@@ -50,7 +52,7 @@ class entry_writer {
         }
         auto entry = make_header(item, *type, policies_.owners, context_.time, label);
         if (has_other_names(item)) {
-            auto const [first, is_first] = first_names_.try_emplace(inode_of(item), entry.name);
+            auto const [first, is_first] = first_names_.try_emplace(inode_of(item), item.path);
             if (!is_first) turn_into_link(entry, first->second);
         }
         if (entry.size == 0) {
@@ -95,7 +97,7 @@ class entry_writer {
     layer_context const& context_;
     header_policies policies_;
     tree_walker const& tree_;
-    std::map<inode_key, std::string> first_names_;
+    names_by_inode first_names_;
     std::unique_ptr<std::byte[]> buffer_ = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
 };
 

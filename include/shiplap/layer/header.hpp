@@ -122,10 +122,13 @@ inline std::vector<extended_attribute> read_attributes(attribute_place const& pl
         add(capability_attribute);
         return found;
     }
-    auto const names = place.names(label);
-    for (std::size_t at = 0; at < names.size(); at += std::string_view{names.c_str() + at}.size() + 1)
-        if (is_stored(names.c_str() + at)) add(names.c_str() + at);
-    std::sort(found.begin(), found.end());
+    auto const list = place.names(label);
+    std::vector<std::string> names;
+    for (std::size_t at = 0; at < list.size(); at += names.back().size() + 1)
+        names.emplace_back(list.c_str() + at);
+    std::sort(names.begin(), names.end(), std::greater<>{}); // as in a directory: the next one is at the back
+    for (; !names.empty(); names.pop_back())
+        if (is_stored(names.back())) add(names.back().c_str());
     return found;
 }
 

@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
 
 namespace shiplap {
 
@@ -75,8 +76,7 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
         auto const facts = plain.facts();
         blob.commit(facts);
         told.finish();
-        return {facts, facts.digest, std::string{C::encoding}, std::move(annotations), source.description(),
-                newest};
+        return {facts, facts.digest, std::string{C::encoding}, std::move(annotations), {}, newest};
     } else {
         tap<D> plain, packed;
         gather blocks;
@@ -92,12 +92,7 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
         auto const facts = packed.facts();
         blob.commit(facts);
         told.finish();
-        return {facts,
-                plain.facts().digest,
-                std::string{C::encoding},
-                std::move(annotations),
-                source.description(),
-                newest};
+        return {facts, plain.facts().digest, std::string{C::encoding}, std::move(annotations), {}, newest};
     }
 }
 

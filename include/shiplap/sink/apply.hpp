@@ -29,8 +29,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <string>
-#include <unordered_set>
 #include <utility>
 
 #include <sys/sysmacros.h>
@@ -293,7 +293,7 @@ class layer_applier {
     detail::metadata_writer metadata_;
     detail::layer_changes changes_;
     std::string buffer_;
-    std::unordered_set<std::string> skipped_; // paths of device nodes that were left out
+    std::set<std::string> skipped_; // paths of device nodes that were left out
 };
 
 } // namespace shiplap

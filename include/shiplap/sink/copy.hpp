@@ -77,6 +77,14 @@ bool is_store_of(From const& from, To& to) {
     return false;
 }
 
+/// Names the image `root`, all of which the sink has, and makes it visible.
+template <image_sink To>
+void publish(descriptor const& root, std::span<image_name const> names, To& to) {
+    if (names.empty()) to.tag(root, image_name{});
+    for (auto const& name : names) to.tag(root, name);
+    to.commit();
+}
+
 } // namespace detail
 
 /// Delivers the image `root` with everything that belongs to it, under `names`; without any, the sink keeps
@@ -88,10 +96,7 @@ void copy(descriptor const& root, std::span<image_name const> names, From const&
     if (!detail::is_store_of(from, to))
         for (auto const& what : detail::contents_for(to, graph))
             detail::copy_content(what, from, to, progress_ref{env.progress});
-
-    if (names.empty()) to.tag(root, image_name{});
-    for (auto const& name : names) to.tag(root, name);
-    to.commit();
+    detail::publish(root, names, to);
 }
 
 } // namespace shiplap

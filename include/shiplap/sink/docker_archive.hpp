@@ -86,14 +86,15 @@ class docker_archive_sink : public layout_archive {
 
     [[nodiscard]] std::string manifest_text() const {
         auto layers = detail::empty_array();
-        for (auto const& layer : manifest_->layers) layers.push_back(blob_path(layer.digest));
+        for (auto const& layer : manifest_->layers)
+            detail::add_item(layers, detail::json_text(blob_path(layer.digest)));
         auto image = detail::empty_object();
-        detail::add_member(image, "Config", blob_path(manifest_->config.digest));
+        detail::add_text(image, "Config", blob_path(manifest_->config.digest));
         detail::add_member(image, "RepoTags",
                            repo_tags_.empty() ? json(nullptr) : detail::json_texts(repo_tags_));
         detail::add_member(image, "Layers", std::move(layers));
         auto images = detail::empty_array();
-        images.push_back(std::move(image));
+        detail::add_item(images, std::move(image));
         return compact(images);
     }
 

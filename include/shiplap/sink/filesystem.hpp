@@ -25,7 +25,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 namespace shiplap {
@@ -58,9 +57,8 @@ class plain_layer {
           plain_{decode_as(encoding, any_byte_source{counting_source{packed, packed_size_}})},
           expected_{std::move(expected)},
           limits_{limits},
-          subject_{std::move(subject)} {
-        if (expected_.algorithm() == sha512::name) hasher_.emplace<sha512::hasher>();
-    }
+          subject_{std::move(subject)},
+          hasher_{expected_} {}
     plain_layer(plain_layer const&) = delete;
     plain_layer& operator=(plain_layer const&) = delete;
     ~plain_layer() = default;
@@ -71,7 +69,7 @@ class plain_layer {
         if (size_ > limits_.bytes) refuse("has more than " + std::to_string(limits_.bytes) + " plain bytes");
         if (size_ > limits_.free_expansion && size_ / limits_.expansion > packed_size_)
             refuse("expands to more than " + std::to_string(limits_.expansion) + " times its size");
-        std::visit([&](auto& hasher) { hasher.update(into.first(n)); }, hasher_);
+        hasher_.update(into.first(n));
         return n;
     }
 
@@ -80,8 +78,7 @@ class plain_layer {
         null_sink drop;
         transfer(*this, drop);
         transfer(packed_, drop); // what the decoder left, so that the source verifies all of it
-        auto const found = hasher_.index() == 0 ? digest::from_raw<sha256>(std::get<0>(hasher_).finish())
-                                                : digest::from_raw<sha512>(std::get<1>(hasher_).finish());
+        auto const found = hasher_.finish();
         if (found != expected_)
             throw digest_mismatch{"extract", subject_,
                                   "unpacks to " + found.text() + ", its configuration says " +
@@ -99,7 +96,7 @@ class plain_layer {
     digest expected_;
     extraction_limits limits_;
     std::string subject_;
-    std::variant<sha256::hasher, sha512::hasher> hasher_;
+    digest_hasher hasher_;
 };
 
 } // namespace detail

@@ -48,7 +48,7 @@ class layer_flattener {
         }
         if (entry.type == entry_type::hard_link && !is_hidden(layer, path)) {
             auto const target = key_of(entry.link_name);
-            if (is_hidden(layer, target)) heirs_.try_emplace({layer, target}, entry);
+            if (is_hidden(layer, target)) heirs_.try_emplace({layer, target}, path);
         }
         hide(self_, path, layer);
         hide(below_, path, layer);
@@ -134,18 +134,17 @@ class layer_flattener {
     std::optional<tar_entry> inherit(std::size_t layer, std::string const& path, tar_entry entry) {
         auto const heir = heirs_.find({layer, path});
         if (heir == heirs_.end()) return std::nullopt;
-        auto const name = key_of(heir->second.name);
-        inherited_.emplace(place{layer, path}, name);
-        entry.name = name;
+        inherited_.insert(*heir);
+        entry.name = heir->second;
         return entry;
     }
 
     std::map<std::string, std::size_t> self_,
         below_; // path -> topmost layer that hides it, or what is below it
     std::map<std::string, std::pair<std::size_t, tar_entry>> directories_; // topmost
-    std::map<place, tar_entry> heirs_; // hidden target -> the link that gets its content
-    std::map<place, std::string> inherited_;
-    std::set<std::string> written_; // directories
+    std::map<place, std::string> heirs_;     // hidden target -> the link that gets its content
+    std::map<place, std::string> inherited_; // those of them that have got it
+    std::set<std::string> written_;          // directories
 };
 
 } // namespace shiplap

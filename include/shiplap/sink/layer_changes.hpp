@@ -18,10 +18,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
+#include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -151,8 +151,8 @@ class layer_changes {
     }
 
     bool has_lower_ = false;
-    std::unordered_set<std::string> added_; // key() of each name
-    std::unordered_map<file_identity, directory_state, file_identity::hash> directories_;
+    std::set<std::string> added_; // key() of each name
+    std::map<file_identity, directory_state> directories_;
 };
 
 } // namespace shiplap::detail

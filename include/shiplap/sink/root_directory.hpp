@@ -97,12 +97,6 @@ struct file_identity {
     explicit file_identity(struct ::stat const& facts) noexcept : device{facts.st_dev}, inode{facts.st_ino} {}
     friend bool operator==(file_identity const&, file_identity const&) = default;
     friend auto operator<=>(file_identity const&, file_identity const&) = default;
-
-    struct hash {
-        std::size_t operator()(file_identity const& id) const noexcept {
-            return std::hash<std::uint64_t>{}(id.inode * 0x9e3779b97f4a7c15u + id.device);
-        }
-    };
 };
 
 /// How a root_directory finds things.

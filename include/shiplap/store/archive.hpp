@@ -127,7 +127,7 @@ class archive_files {
 
     [[nodiscard]] std::shared_ptr<file_reader const> unpacked(stream_reader from) const {
         try {
-            staged_file plain{std::filesystem::temp_directory_path().string()};
+            staged_file plain{std::filesystem::temp_directory_path().string(), staging::scratch};
             auto source = decode_any(any_byte_source{std::move(from)});
             transfer(source, plain);
             return std::make_shared<file_reader const>(plain.reader());

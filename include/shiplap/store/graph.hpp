@@ -89,10 +89,44 @@ inline bool is_foreign_layer(std::string_view media_type) {
            media_type.find(".foreign.") != media_type.npos;
 }
 
+/// The contents that were met. Content that two descriptors describe differently is an attempt to be understood in two
+/// ways. (No part of graph_reader, lest it be compiled for each kind of source.)
+class graph_contents {
+  public:
+    explicit graph_contents(descriptor const& root) : root_{root.digest} {}
+
+    /// True if it is new. Throws format_error.
+    bool add(descriptor const& what, node_role role) {
+        auto const is_document = role == node_role::manifest || role == node_role::index;
+        auto const [known, added] = seen_.try_emplace(what.digest, known_as{what.size, is_document, role});
+        if (added && seen_.size() > max_image_contents)
+            throw format_error{"read image", root_.text(),
+                               "consists of more than " + std::to_string(max_image_contents) + " blobs"};
+        if (known->second.size != what.size)
+            throw format_error{"read image", what.digest.text(),
+                               "is described once with " + std::to_string(known->second.size) +
+                                   " and once with " + std::to_string(what.size) + " bytes"};
+        if (known->second.is_document != is_document || (is_document && known->second.role != role))
+            throw format_error{"read image", what.digest.text(), "is described by different media types"};
+        return added;
+    }
+
+  private:
+    struct known_as {
+        std::uint64_t size;
+        bool is_document;
+        node_role role;
+    };
+
+    digest root_;
+    std::map<digest, known_as> seen_;
+};
+
 template <blob_reader_source S>
 class graph_reader {
   public:
-    graph_reader(S const& from, descriptor const& root) : from_{from}, graph_{.root = root} {}
+    graph_reader(S const& from, descriptor const& root)
+        : from_{from}, graph_{.root = root}, contents_{root} {}
 
     image_graph read() && {
         auto const& root = graph_.root;
@@ -118,7 +152,7 @@ class graph_reader {
         if (depth >= max_index_depth)
             throw format_error{"read index", what.digest.text(),
                                "more than " + std::to_string(max_index_depth) + " indexes inside each other"};
-        if (!first_time(what, node_role::index)) return;
+        if (!contents_.add(what, node_role::index)) return;
         auto index = parse_index(read_blob(from_, what), what.digest.text(), what.media_type);
         for (auto const& child : index.manifests) {
             try {
@@ -133,7 +167,7 @@ class graph_reader {
     }
 
     void walk_manifest(descriptor const& what) {
-        if (!first_time(what, node_role::manifest)) return;
+        if (!contents_.add(what, node_role::manifest)) return;
         auto manifest = parse_manifest(read_blob(from_, what), what.digest.text(), what.media_type);
         for (std::size_t i = 0; i < manifest.layers.size(); ++i)
             leaf(manifest.layers[i], node_role::layer,
@@ -144,7 +178,7 @@ class graph_reader {
     }
 
     void leaf(descriptor const& what, node_role role, std::string const& meaning) {
-        if (!first_time(what, role)) return;
+        if (!contents_.add(what, role)) return;
         if (from_.contains(what.digest)) {
             graph_.contents.push_back({what, role});
             return;
@@ -154,32 +188,10 @@ class graph_reader {
                     "the source does not have this " + meaning};
     }
 
-    // Content that two descriptors describe differently is an attempt to be understood in two ways.
-    bool first_time(descriptor const& what, node_role role) {
-        auto const is_document = role == node_role::manifest || role == node_role::index;
-        auto const [known, added] = seen_.try_emplace(what.digest, known_as{what.size, is_document, role});
-        if (added && seen_.size() > max_image_contents)
-            throw format_error{"read image", graph_.root.digest.text(),
-                               "consists of more than " + std::to_string(max_image_contents) + " blobs"};
-        if (known->second.size != what.size)
-            throw format_error{"read image", what.digest.text(),
-                               "is described once with " + std::to_string(known->second.size) +
-                                   " and once with " + std::to_string(what.size) + " bytes"};
-        if (known->second.is_document != is_document || (is_document && known->second.role != role))
-            throw format_error{"read image", what.digest.text(), "is described by different media types"};
-        return added;
-    }
-
-    struct known_as {
-        std::uint64_t size;
-        bool is_document;
-        node_role role;
-    };
-
     S const& from_;
     image_graph graph_;
     std::vector<image_node> parents_;
-    std::map<digest, known_as> seen_;
+    graph_contents contents_;
 };
 
 } // namespace detail

@@ -18,6 +18,7 @@
 #include <shiplap/store/layout_index.hpp>
 #include <shiplap/store/scratch.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <memory>
@@ -128,7 +129,10 @@ class layout_store {
             write_file(header, layout_header);
             created.add(header);
         }
-        std::set<std::string> touched; // directories that hold new names
+        std::vector<std::string> touched; // directories that hold new names, a handful
+        auto const touch = [&](std::string const& folder) {
+            if (std::find(touched.begin(), touched.end(), folder) == touched.end()) touched.push_back(folder);
+        };
         for (auto& [which, file] : pending_.take()) {
             auto const path = blob_path(which);
             auto const folder = detail::parent_of(path);
@@ -136,9 +140,9 @@ class layout_store {
             bool const replaced = detail::file_facts(path).has_value();
             file.publish(path, 0644);
             if (!replaced) created.add(path);
-            touched.insert(folder);
+            touch(folder);
         }
-        for (auto const& path : created.paths()) touched.insert(detail::parent_of(path));
+        for (auto const& path : created.paths()) touch(detail::parent_of(path));
         for (auto const& folder : touched) detail::sync_directory(folder);
 
         write_file(index, text);

@@ -124,10 +124,12 @@ inline std::string merge_layout_index(std::optional<std::string> const& existing
         known = parse_layout_index(*existing, subject); // who cannot read it must not edit it
         index = parse_json(*existing, subject);
     }
-    if (index["mediaType"].is_null()) index["mediaType"] = oci_media_types::index;
-    if (index["manifests"].is_null()) index["manifests"] = detail::empty_array();
+    if (auto& type = detail::member(index, "mediaType"); type.is_null())
+        type = detail::json_text(std::string{oci_media_types::index});
+    auto& manifests = detail::member(index, "manifests");
+    if (manifests.is_null()) manifests = detail::empty_array();
 
-    auto& list = index["manifests"].get_ref<json::array_t&>();
+    auto& list = *manifests.get_ptr<json::array_t*>();
     for (auto const& entry : entries) {
         auto const name = name_of_entry(entry);
         auto const place = std::find_if(known.begin(), known.end(), [&](descriptor const& there) {

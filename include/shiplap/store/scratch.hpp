@@ -28,7 +28,8 @@ class scratch_store {
   public:
     class writer {
       public:
-        writer(state& store, std::string const& folder) : store_{&store}, file_{folder} {}
+        writer(state& store, std::string const& folder, staging purpose)
+            : store_{&store}, file_{folder, purpose} {}
         void write(bytes_view in) { file_.write(in); }
         void commit(content_facts const& facts) {
             std::lock_guard const lock{store_->mutex};
@@ -43,9 +44,9 @@ class scratch_store {
     /// Blobs lie on the file system of `folder`, which must exist by the time of open().
     explicit scratch_store(std::string folder) : folder_{std::move(folder)} {}
 
-    [[nodiscard]] writer open() { return open(folder_); }
-    /// A blob on the file system of another folder.
-    [[nodiscard]] writer open(std::string const& folder) { return {*state_, folder}; }
+    [[nodiscard]] writer open() { return {*state_, folder_, staging::scratch}; }
+    /// A blob on the file system of another folder, where it will be published.
+    [[nodiscard]] writer open(std::string const& folder) { return {*state_, folder, staging::publication}; }
 
     [[nodiscard]] bool contains(digest const& which) const {
         std::lock_guard const lock{state_->mutex};

@@ -45,8 +45,9 @@ struct tar_extensions {
     /// The value in force. An empty local value undoes a global one (POSIX.1-2017, pax, "pax Extended
     /// Header").
     [[nodiscard]] std::optional<std::string_view> record(std::string_view key) const {
+        std::string const wanted{key};
         for (auto const* records : {&local, &global})
-            if (auto const found = records->find(key); found != records->end())
+            if (auto const found = records->find(wanted); found != records->end())
                 return found->second.empty() ? std::nullopt : std::optional<std::string_view>{found->second};
         return {};
     }
@@ -182,7 +183,7 @@ class entry_decoder {
     [[nodiscard]] std::vector<extended_attribute> attributes() const {
         pax_records found;
         for (auto const* records : {&extensions_.local, &extensions_.global})
-            for (auto at = records->lower_bound(pax_xattr);
+            for (auto at = records->lower_bound(std::string{pax_xattr});
                  at != records->end() && at->first.starts_with(pax_xattr); ++at)
                 found.insert(*at); // a local record was there before the global one
         std::vector<extended_attribute> result;

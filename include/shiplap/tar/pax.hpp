@@ -18,7 +18,7 @@
 namespace shiplap::detail {
 
 /// Keys and values in byte order of the keys, which is the order they are written in.
-using pax_records = std::map<std::string, std::string, std::less<>>;
+using pax_records = std::map<std::string, std::string>;
 
 /// Prefix of the keys that hold extended attributes; the attribute's name follows.
 inline constexpr std::string_view pax_xattr = "SCHILY.xattr.";

@@ -1,0 +1,390 @@
+#!/usr/bin/python3
+"""options.py COMMAND [WORD...]: every option of the command does what it says, as read back from what it made."""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+
+from common import (COMMAND, Table, environment, expect, expect_equal, expect_in, inspect, member, run, sha256,
+                    small_tree, succeed, survey, tar_of, write_layout)
+
+table = Table()
+OCI, DOCKER = "application/vnd.oci.image.", "application/vnd.docker."
+
+
+def export(work, *options, spec="type=oci,tar=false,dest=image", inputs=("tree",), **more):
+    """Exports a small tree; returns the digest that was printed."""
+    if not (work / "tree").exists():
+        small_tree(work)
+    return succeed(work, "-o", spec, *options, *inputs, **more)
+
+
+def exported(work, *options, **more):
+    """The same; returns what inspect says of the image."""
+    export(work, *options, **more)
+    return inspect(work, "oci-layout:image")
+
+
+def part(of, *path):
+    for step in path:
+        of = of[step]
+    return of
+
+
+# --- options that set one thing: options, where it is in what inspect says, what is there ----------------------
+
+CONFIG = ("manifests", 0, "configuration", "config")
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SETTINGS = [
+    (["--label", "a=b", "--label", "c=d=e", "--label", "a=x"], (*CONFIG, "Labels"), {"a": "x", "c": "d=e"}),
+    (["--env", "A=1", "--env", "B=", "--env", "A=2"], (*CONFIG, "Env"), [PATH, "A=2", "B="]),
+    (["--entrypoint", "/bin/app"], (*CONFIG, "Entrypoint"), ["/bin/app"]),
+    (["--entrypoint", '["/bin/app","-v","a b"]'], (*CONFIG, "Entrypoint"), ["/bin/app", "-v", "a b"]),
+    (["--cmd", "-x"], (*CONFIG, "Cmd"), ["-x"]),
+    (["--cmd", '["a","[b]"]'], (*CONFIG, "Cmd"), ["a", "[b]"]),
+    (["--workdir", "/srv"], (*CONFIG, "WorkingDir"), "/srv"),
+    (["--user", "1000:1000"], (*CONFIG, "User"), "1000:1000"),
+    (["--expose", "80", "--expose", "53/udp"], (*CONFIG, "ExposedPorts"), {"53/udp": {}, "80/tcp": {}}),
+    (["--platform", "linux/arm64"], ("manifests", 0, "configuration", "architecture"), "arm64"),
+    (["--platform", "linux/arm/v7"], ("manifests", 0, "platform"), "linux/arm/v7"),
+    (["--annotation", "A.b=c=d"], ("manifests", 0, "annotations"), {"A.b": "c=d"}),
+    (["--annotation", "manifest:a=b"], ("manifests", 0, "annotations"), {"a": "b"}),
+    (["--annotation", "manifest-descriptor:A.b=c"], ("root", "annotations", "A.b"), "c"),
+    (["--annotation", "manifest,manifest-descriptor:k=v:w"], ("root", "annotations", "k"), "v:w"),
+    (["--annotation", "manifest,manifest-descriptor:k=v:w"], ("manifests", 0, "annotations"), {"k": "v:w"}),
+    (["-t", "app"], ("root", "annotations", "io.containerd.image.name"), "docker.io/library/app:latest"),
+    (["-t", "example.com/app:1"], ("root", "annotations", "org.opencontainers.image.ref.name"), "1"),
+    (["--digest", "sha512"], ("manifests", 0, "configuration", "rootfs", "diff_ids", 0, slice(0, 7)), "sha512:"),
+    (["--jobs", "4"], ("manifests", 0, "layers", 0, "mediaType"), OCI + "layer.v1.tar+gzip"),
+]
+
+
+def setting(options, path, wanted, work):
+    expect_equal(part(exported(work, *options), *path), wanted, " ".join(options))
+
+
+for options, path, wanted in SETTINGS:
+    table.add("setting " + " ".join(options), functools.partial(setting, options, path, wanted))
+
+# --- keys of --output ------------------------------------------------------------------------------------
+
+KEYS = [
+    ("compression=uncompressed", ("manifests", 0, "layers", 0, "mediaType"), OCI + "layer.v1.tar"),
+    ("compression=zstd,compression-level=19", ("manifests", 0, "layers", 0, "mediaType"), OCI + "layer.v1.tar+zstd"),
+    ("compression=estargz", ("manifests", 0, "layers", 0, "annotations", "io.containers.estargz.uncompressed-size"), None),
+    ("name=a,\"name=b:1,c:2\"", ("root", "annotations", "org.opencontainers.image.ref.name"), "1"),
+    ("annotation.Some.Key=v", ("manifests", 0, "annotations"), {"Some.Key": "v"}),
+    ("source-date-epoch=0", ("manifests", 0, "configuration", "created"), "1970-01-01T00:00:00Z"),
+]
+
+
+def key(text, path, wanted, work):
+    export(work, spec=f"type=oci,tar=false,dest=image,{text}")
+    image = "oci-layout:image:b:1" if "name=" in text else "oci-layout:image"
+    found = part(inspect(work, image), *path)
+    expect(found == wanted or wanted is None, f"{text}: found {found!r}, not {wanted!r}")
+
+
+for text, path, wanted in KEYS:
+    table.add("key " + text, functools.partial(key, text, path, wanted))
+
+
+@table.row
+def docker_media_types_by_default_for_docker_only(work):
+    for kind, wanted in [("docker", DOCKER + "distribution.manifest.v2+json"), ("oci", OCI + "manifest.v1+json")]:
+        export(work, spec=f"type={kind},tar=false,dest={kind}")
+        expect_equal(inspect(work, f"oci-layout:{kind}")["root"]["mediaType"], wanted, kind)
+
+
+# --- types of output -----------------------------------------------------------------------------------------
+
+
+def names_in_tar(path):
+    with tarfile.open(path) as archive:
+        return archive.getnames()
+
+
+@table.row
+def type_oci_archive(work):
+    digest = export(work, spec="type=oci,dest=image.tar")
+    expect_equal(inspect(work, "oci-archive:image.tar")["root"]["digest"], digest, "printed digest")
+    expect("manifest.json" not in names_in_tar(work / "image.tar"), "an OCI archive has no manifest.json")
+
+
+@table.row
+def type_docker_archive(work):
+    digest = export(work, "-t", "app:1", spec="type=docker,dest=image.tar")
+    expect_equal(inspect(work, "docker-archive:image.tar:app:1")["root"]["digest"], digest, "printed digest")
+    expect("manifest.json" in names_in_tar(work / "image.tar"), "a docker archive has a manifest.json")
+
+
+@table.row
+def type_local(work):
+    export(work, spec="type=local,dest=out")
+    expect_equal(survey(work / "out"), survey(work / "tree"), "the files")
+
+
+@table.row
+def type_tar(work):
+    export(work, spec="type=tar,dest=files.tar")
+    expect_equal(sorted(names_in_tar(work / "files.tar")), sorted(survey(work / "tree")), "the files")
+
+
+def image_store(choose, where, work):
+    options, variables = choose(work)
+    digest = export(work, *options, spec="type=image,name=app:1", **variables)
+    expect((work / where / "index.json").is_file(), f"no image store in {where}")
+    found = inspect(work, "store:app:1", "--store", str(work / where))
+    expect_equal(found["root"]["digest"], digest, "printed digest")
+
+
+for name, choose, where in [
+    ("--store", lambda work: (["--store", "st"], {"SHIPLAP_STORE": str(work / "no")}), "st"),
+    ("SHIPLAP_STORE", lambda work: ([], {"SHIPLAP_STORE": str(work / "st"), "XDG_DATA_HOME": str(work / "no")}), "st"),
+    ("XDG_DATA_HOME", lambda work: ([], {"XDG_DATA_HOME": str(work / "xdg")}), "xdg/shiplap"),
+    ("HOME", lambda work: ([], {}), "home/.local/share/shiplap"),
+]:
+    table.add("image store by " + name, functools.partial(image_store, choose, where))
+
+
+@table.row
+def several_outputs_and_names(work):
+    printed = export(work, "-o", "type=docker,dest=b.tar", "-o", "type=local,dest=out", "-t", "a:1", "-t", "b:2",
+                     spec="type=oci,dest=a.tar").split()
+    expect_equal(len(printed), 3, "digests printed")
+    for image in ["oci-archive:a.tar:a:1", "oci-archive:a.tar:b:2", "docker-archive:b.tar:b:2"]:
+        expect(inspect(work, image)["root"]["digest"] in printed[:2], f"{image} is not among {printed}")
+    expect((work / "out/bin/app").is_file(), "no files in out")
+
+
+# --- inputs ----------------------------------------------------------------------------------------------
+
+
+def layer_of(work, *inputs, **more):
+    """diff_id of the one layer that an input makes."""
+    succeed(work, "-o", "type=oci,dest=image.tar", *inputs, **more)
+    return inspect(work, "oci-archive:image.tar")["manifests"][0]["configuration"]["rootfs"]["diff_ids"]
+
+
+@table.row
+def inputs_in_all_forms(work):
+    tree = small_tree(work)
+    of_tree = layer_of(work, "tree")
+    expect_equal(layer_of(work, "dir:tree"), of_tree, "dir:tree")
+    succeed(work, "-o", "type=tar,dest=plain.tar", tree)
+    plain = (work / "plain.tar").read_bytes()
+    for program, suffix in [(["gzip", "-n"], "gz"), (["zstd", "-q"], "zst")]:
+        if not shutil.which(program[0]):
+            continue
+        with open(work / f"plain.tar.{suffix}", "wb") as packed:
+            subprocess.run([*program, "-c", "plain.tar"], cwd=work, stdout=packed, check=True)
+    for packed in sorted(work.glob("plain.tar*")):
+        expect_equal(layer_of(work, packed.name), [sha256(plain)], packed.name)
+        expect_equal(layer_of(work, f"tar:{packed.name}"), [sha256(plain)], f"tar:{packed.name}")
+        with open(packed, "rb") as stream:
+            expect_equal(layer_of(work, "tar:-", stdin=stream), [sha256(plain)], f"tar:- < {packed.name}")
+    expect_equal(layer_of(work, "tar:-", stdin=plain), [sha256(plain)], "tar:- from a pipe")
+    expect_equal(layer_of(work, "plain.tar", "tree"), [sha256(plain), *of_tree], "bottom layer first")
+
+
+@table.row
+def a_named_pipe_is_a_tar(work):
+    plain = tar_of(member("a", b"content"))
+    os.mkfifo(work / "pipe")
+    writer = subprocess.Popen(["sh", "-c", "cat > pipe"], cwd=work, stdin=subprocess.PIPE)
+    try:
+        writer.stdin.write(plain)
+        writer.stdin.close()
+        expect_equal(layer_of(work, "pipe"), [sha256(plain)], "diff_id")
+    finally:
+        writer.kill()
+        writer.wait()
+
+
+@table.row
+def a_difference_of_two_trees(work):
+    small_tree(work, "lower")
+    upper = small_tree(work, "upper")
+    subprocess.run(["touch", "-r", "lower/bin/app", "upper/bin/app"], cwd=work, check=True)
+    (upper / "etc/app.conf").unlink()
+    (upper / "etc/new").write_text("new\n")
+    succeed(work, "-o", "type=oci,tar=false,dest=image,compression=uncompressed", "diff:lower:upper")
+    layer = inspect(work, "oci-layout:image")["manifests"][0]["layers"][0]["digest"].removeprefix("sha256:")
+    names = names_in_tar(work / "image/blobs/sha256" / layer)
+    expect("etc/.wh.app.conf" in names and "etc/new" in names, f"changes are missing: {names}")
+    expect("bin/app" not in names, f"unchanged files are there: {names}")
+
+
+@table.row
+def no_subcommand_takes_a_directory_of_its_name(work):
+    small_tree(work, "copy")
+    wanted = layer_of(work, "dir:copy")
+    for words in [["./copy"], ["--", "copy"]]:
+        expect_equal(layer_of(work, *words), wanted, " ".join(words))
+
+
+@table.row
+def options_do_not_take_inputs_for_values(work):
+    small_tree(work, "a")
+    small_tree(work, "b")
+    succeed(work, "a", "-o", "type=oci,dest=image.tar", "b", "--env", "K=V", "a", "-t", "n", "b", "--label", "l=m", "a",
+            "--annotation", "k=v", "b", "--expose", "1", "a")
+    expect_equal(len(inspect(work, "oci-archive:image.tar")["manifests"][0]["layers"]), 7, "layers")
+
+
+# --- what is printed, and where ------------------------------------------------------------------------------
+
+
+@table.row
+def an_archive_on_standard_output_is_alone_there(work):
+    small_tree(work)
+    code, out, err = run(work, "-o", "type=oci,dest=-", "-o", "type=local,dest=files", "tree", progress="plain")
+    expect_equal(code, 0, err)
+    (work / "image.tar").write_bytes(out)
+    digest = inspect(work, "oci-archive:image.tar")["root"]["digest"]
+    expect_in(digest, err, "standard error")
+    code, copied, err = run(work, "copy", "oci-archive:-", "oci-archive:-", stdin=out)
+    expect_equal((code, copied, err.strip()), (0, out, digest), "a copy from pipe to pipe")
+
+
+@table.row
+def the_result_on_standard_output_progress_on_standard_error(work):
+    small_tree(work)
+    for style in ["auto", "plain", "json", "none"]:
+        code, out, err = run(work, "-o", "type=oci,dest=image.tar", "tree", progress=style)
+        digest = inspect(work, "oci-archive:image.tar")["root"]["digest"]
+        expect_equal((code, out.decode()), (0, digest + "\n"), style)
+        expect_equal(err == "", style == "none", f"{style}: standard error is empty")
+
+
+@table.row
+def metadata_file(work):
+    digest = export(work, "--metadata-file", "facts.json", "-t", "app:1", "-t", "b", spec="type=image", SHIPLAP_STORE="st")
+    facts = json.loads((work / "facts.json").read_text())
+    image = inspect(work, "store:app:1", SHIPLAP_STORE="st")
+    expect_equal(facts["containerimage.digest"], digest, "digest")
+    expect_equal(facts["containerimage.config.digest"], image["manifests"][0]["config"]["digest"], "config digest")
+    expect_equal(facts["containerimage.descriptor"]["size"], image["root"]["size"], "size in the descriptor")
+    expect_equal(facts["image.name"], "docker.io/library/app:1,docker.io/library/b:latest", "names")
+
+
+@table.row
+def config_to_start_from(work):
+    (work / "config.json").write_text(json.dumps({
+        "architecture": "s390x", "os": "linux", "config": {"Env": ["A=1", "B=2"], "Cmd": ["old"], "StopSignal": "SIGINT"},
+        "rootfs": {"type": "layers", "diff_ids": []}}))
+    config = exported(work, "--config", "config.json", "--env", "A=3", "--entrypoint", "new")["manifests"][0]["configuration"]
+    expect_equal(config["architecture"], "s390x", "architecture")
+    expect_equal(config["config"]["StopSignal"], "SIGINT", "stop signal")
+    expect_equal(config["config"]["Env"], ["A=3", "B=2"], "environment")
+    expect_equal((config["config"]["Entrypoint"], config["config"].get("Cmd")), (["new"], None), "an entrypoint drops the command")
+
+
+@table.row
+def source_date_epoch(work):
+    path = ("manifests", 0, "configuration", "created")
+    found = exported(work, SOURCE_DATE_EPOCH="86400")
+    expect_equal(part(found, *path), "1970-01-02T00:00:00Z", "from the environment")
+    found = exported(work, spec="type=oci,tar=false,dest=image,source-date-epoch=60", SOURCE_DATE_EPOCH="86400")
+    expect_equal(part(found, *path), "1970-01-01T00:01:00Z", "from the option")
+
+
+@table.row
+def the_number_of_jobs_does_not_matter(work):
+    for codec in ["gzip", "zstd", "estargz"]:
+        digests = {export(work, "--jobs", jobs, spec=f"type=oci,dest=image.tar,compression={codec}") for jobs in "1234"}
+        expect_equal(len(digests), 1, f"different digests with {codec}")
+
+
+# --- copy and inspect ------------------------------------------------------------------------------------------
+
+TRANSPORTS = ["oci-layout:copy.d", "oci-archive:copy.tar", "docker-archive:copy.tar", "store:example.com/copy:2"]
+
+
+def copy_between(source, destination, work):
+    digest = export(work, "-t", "example.com/app:1", spec="type=oci,dest=start.tar")
+    first = source.replace("copy.", "first.")
+    expect_equal(succeed(work, "copy", "oci-archive:start.tar", first), digest, "digest of the first copy")
+    expect_equal(succeed(work, "copy", first, destination), digest, "digest of the second copy")
+    found = inspect(work, destination)
+    expect_equal(found["root"]["digest"], digest, "digest of what was copied")
+    wanted = "example.com/copy:2" if "store:" in source + destination else "example.com/app:1"
+    expect_equal(found["root"]["annotations"]["io.containerd.image.name"], wanted, "name")
+
+
+for source in TRANSPORTS:
+    for destination in TRANSPORTS:
+        table.add(f"copy {source.split(':')[0]} to {destination.split(':')[0]}",
+                  functools.partial(copy_between, source, destination))
+
+
+@table.row
+def copy_extracts(work):
+    export(work, spec="type=oci,dest=image.tar")
+    succeed(work, "copy", "oci-archive:image.tar", "rootfs:out")
+    expect_equal(survey(work / "out"), survey(work / "tree"), "the files")
+
+
+@table.row
+def copy_keeps_or_changes_names(work):
+    export(work, "-t", "a:1", "-t", "b:2", spec="type=oci,dest=image.tar")
+
+    def names(layout):
+        entries = json.loads((work / layout / "index.json").read_text())["manifests"]
+        return sorted(entry.get("annotations", {}).get("org.opencontainers.image.ref.name", "") for entry in entries)
+
+    for source, destination, wanted in [("", "all", ["1", "2"]), (":b:2", "one", ["2"]), ("", "new:v9", ["v9"])]:
+        succeed(work, "copy", f"oci-archive:image.tar{source}", f"oci-layout:{destination}")
+        expect_equal(names(destination.split(":")[0]), wanted, f"names in {destination}")
+
+
+@table.row
+def inspect_as_text_and_json(work):
+    digest = export(work, "-t", "app:1", "--cmd", "hello", "--annotation", "k=v", "--env", "E=\x1b[31m", spec="type=oci,dest=image.tar")
+    text = succeed(work, "inspect", "oci-archive:image.tar")
+    image = inspect(work, "oci-archive:image.tar")
+    layer, config = image["manifests"][0]["layers"][0], image["manifests"][0]["configuration"]
+    for fragment in [digest, layer["digest"], layer["mediaType"], config["rootfs"]["diff_ids"][0], "docker.io/library/app:1",
+                     "hello", "k=v", "linux/"]:
+        expect_in(fragment, text, "inspect")
+    expect("\x1b" not in text, "control characters reach the terminal")
+
+
+@table.row
+def inspect_shows_an_image_of_unknown_kind(work):
+    def as_artifact(manifest):
+        manifest["artifactType"] = "application/vnd.example"
+        manifest["config"]["mediaType"] = "application/vnd.oci.empty.v1+json"
+
+    write_layout(work / "image", [b"anything"], manifest=as_artifact)
+    found = inspect(work, "oci-layout:image")["manifests"][0]
+    expect("configuration" not in found, "what is no configuration was parsed")
+    succeed(work, "inspect", "oci-layout:image")
+
+
+@table.row
+def help_and_version(work):
+    for words in [["--help"], ["-h"], ["copy", "--help"], ["inspect", "--help"], ["--version"]]:
+        code, out, err = run(work, *words, progress=None)
+        expect_equal((code, err), (0, ""), " ".join(words))
+        expect_in("shiplap", out.decode(), " ".join(words))
+    code, out, _ = run(work, "--help", progress=None)
+    for option in ["--output", "--tag", "--platform", "--annotation", "--label", "--env", "--entrypoint", "--cmd", "--workdir", "--user",
+                   "--expose", "--config", "--metadata-file", "--progress", "--store", "--digest", "--jobs", "copy", "inspect"]:
+        expect_in(option, out.decode(), "--help")
+
+
+@table.row
+def closed_standard_streams_do_no_harm(work):
+    small_tree(work)
+    for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]:
+        subprocess.run(["sh", "-c", f'"$0" -o type=oci,dest=image.tar tree {closed}', COMMAND], cwd=work, env=environment(work),
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        inspect(work, "oci-archive:image.tar")
+        (work / "image.tar").unlink()
+
+
+table.run()
