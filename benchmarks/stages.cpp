@@ -95,7 +95,7 @@ void raw_zlib(benchmark::State& state) {
     for ([[maybe_unused]] auto _ : state) {
         z_stream stream{};
         deflateInit2(&stream, static_cast<int>(state.range(0)), Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY);
-        stream.next_in = reinterpret_cast<Bytef const*>(sample().data());
+        stream.next_in = const_cast<Bytef*>(reinterpret_cast<Bytef const*>(sample().data()));
         stream.avail_in = static_cast<uInt>(sample().size());
         stream.next_out = to.data();
         stream.avail_out = static_cast<uInt>(to.size());

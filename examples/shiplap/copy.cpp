@@ -27,7 +27,8 @@ image_name chosen_name(location const& to) {
 
 // Without a name on either side an image keeps all that it has.
 template <class Store>
-std::vector<image_name> names_for(Store const& store, location const& from, location const& to, descriptor const& root) {
+std::vector<image_name> names_for(Store const& store, location const& from, location const& to,
+                                  descriptor const& root) {
     if (!to.name.empty()) return {chosen_name(to)};
     if (!from.name.empty()) return {name_of_entry(root)};
     std::vector<image_name> names;
@@ -37,7 +38,8 @@ std::vector<image_name> names_for(Store const& store, location const& from, loca
 }
 
 template <class Store, image_sink Sink>
-void deliver(Store const& store, location const& from, location const& to, Sink sink, progress_display& display) {
+void deliver(Store const& store, location const& from, location const& to, Sink sink,
+             progress_display& display) {
     auto const root = resolve(store.entries(), from);
     auto names = names_for(store, from, to, root);
     std::erase(names, image_name{});
@@ -54,14 +56,20 @@ void copy_image(std::string const& source, std::string const& destination, commo
     progress_display display{parse_progress_style(common.progress)};
     auto const from = parse_location("SRC", source, common.store);
     auto const to = parse_location("DST", destination, common.store);
-    if (to.path == "-" && ::isatty(STDOUT_FILENO) != 0) throw option_error{"DST", "refusing to write an archive to a terminal; name a file or redirect it"};
+    if (to.path == "-" && ::isatty(STDOUT_FILENO) != 0)
+        throw option_error{"DST", "refusing to write an archive to a terminal; name a file or redirect it"};
     auto const opened = open_source(from);
     begin_interruptible_work();
     std::visit(
         [&](auto const& store) {
-            if (to.transport == "oci-archive") return deliver(store, from, to, oci_archive_sink{to.path}, display);
-            if (to.transport == "docker-archive") return deliver(store, from, to, docker_archive_sink{to.path}, display);
-            if (to.transport == "rootfs") return deliver(store, from, to, filesystem_sink{to.path, {.extraction = {.progress = progress_ref{display}}}}, display);
+            if (to.transport == "oci-archive")
+                return deliver(store, from, to, oci_archive_sink{to.path}, display);
+            if (to.transport == "docker-archive")
+                return deliver(store, from, to, docker_archive_sink{to.path}, display);
+            if (to.transport == "rootfs")
+                return deliver(store, from, to,
+                               filesystem_sink{to.path, {.extraction = {.progress = progress_ref{display}}}},
+                               display);
             return deliver(store, from, to, layout_sink{to.path}, display);
         },
         opened);

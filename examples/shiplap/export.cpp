@@ -1,9 +1,9 @@
 // The main job: inputs -> layers -> one image -> one or more outputs.
 
+#include <shiplap/shiplap.hpp>
+
 #include "command.hpp"
 #include "interruption.hpp"
-
-#include <shiplap/shiplap.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -45,13 +45,15 @@ input_layer tar_input(std::string const& path) {
 input_layer parse_input(std::string const& input) {
     auto const after = [&](std::string_view prefix) { return input.substr(prefix.size()); };
     if (input.starts_with("dir:")) return {directory_layer{after("dir:")}};
-    if (input == "tar:-") return stream_layer(unique_fd{::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)}, "standard input");
+    if (input == "tar:-")
+        return stream_layer(unique_fd{::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)}, "standard input");
     if (input.starts_with("tar:")) return tar_input(after("tar:"));
     if (input.starts_with("diff:")) {
         auto const trees = after("diff:");
         auto const colon = trees.find(':');
         if (colon == std::string::npos || colon == 0 || colon + 1 == trees.size())
-            throw option_error{"INPUT", "'" + printable(input) + "': expected diff:LOWER:UPPER, two directories"};
+            throw option_error{"INPUT",
+                               "'" + printable(input) + "': expected diff:LOWER:UPPER, two directories"};
         return {diff_layer{trees.substr(0, colon), trees.substr(colon + 1)}};
     }
     if (input.empty()) throw option_error{"INPUT", "is empty; name a directory or a tar file"};
@@ -71,7 +73,9 @@ std::vector<any_layer_source> parse_inputs(export_arguments const& arguments) {
     for (auto const& text : arguments.inputs) {
         auto input = parse_input(text);
         if (input.is_stream && arguments.outputs.size() > 1)
-            throw option_error{"INPUT", "'" + printable(text) + "' can be read only once: give one --output, or write it to a file first"};
+            throw option_error{"INPUT",
+                               "'" + printable(text) +
+                                   "' can be read only once: give one --output, or write it to a file first"};
         layers.emplace_back(interruptible_layer{std::move(input.layer)});
     }
     return layers;
@@ -89,7 +93,8 @@ std::string const& checked(char const* option, std::string const& text) {
 
 std::pair<std::string, std::string> parse_pair(char const* option, std::string const& text) {
     auto const equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) throw option_error{option, "'" + printable(text) + "': expected KEY=VALUE"};
+    if (equals == std::string::npos || equals == 0)
+        throw option_error{option, "'" + printable(text) + "': expected KEY=VALUE"};
     return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
@@ -104,7 +109,8 @@ std::vector<std::string> parse_words(char const* option, std::string const& text
         words.push_back(word.get<std::string>());
     }
     if (!array.is_array() || words.size() != array.size())
-        throw option_error{option, "'" + printable(text) + "' is not a JSON array of strings, such as [\"/bin/app\",\"-v\"]"};
+        throw option_error{option, "'" + printable(text) +
+                                       "' is not a JSON array of strings, such as [\"/bin/app\",\"-v\"]"};
     return words;
 }
 
@@ -119,7 +125,9 @@ build_result parse_build(export_arguments const& arguments) {
         result.changes.labels.insert_or_assign(std::move(key), std::move(value));
     }
     result.changes.exposed_ports = arguments.exposed;
-    if (arguments.entrypoint) result.changes.entrypoint = parse_words("--entrypoint", checked("--entrypoint", *arguments.entrypoint));
+    if (arguments.entrypoint)
+        result.changes.entrypoint =
+            parse_words("--entrypoint", checked("--entrypoint", *arguments.entrypoint));
     if (arguments.cmd) result.changes.cmd = parse_words("--cmd", checked("--cmd", *arguments.cmd));
     result.changes.working_dir = checked("--workdir", arguments.workdir);
     result.changes.user = checked("--user", arguments.user);
@@ -130,7 +138,10 @@ build_result parse_build(export_arguments const& arguments) {
 // and annotation-manifest-descriptor[linux/amd64].key, a plain "key=value" for annotation.key.
 void add_annotation(attributes& given, std::string const& text) {
     auto const refuse = [&] {
-        throw option_error{"--annotation", "'" + printable(text) + "': expected [TYPE[,TYPE...]:]KEY=VALUE with types such as manifest or manifest-descriptor"};
+        throw option_error{
+            "--annotation",
+            "'" + printable(text) +
+                "': expected [TYPE[,TYPE...]:]KEY=VALUE with types such as manifest or manifest-descriptor"};
     };
     auto const equals = text.find('=');
     if (equals == std::string::npos) refuse();
@@ -140,7 +151,8 @@ void add_annotation(attributes& given, std::string const& text) {
     auto types = colon == std::string::npos ? "" : left.substr(0, colon) + ",";
     do {
         auto const comma = types.find(',');
-        attribute one{"annotation" + (types.empty() ? "" : "-" + types.substr(0, comma)) + "." + key, value, 0};
+        attribute one{"annotation" + (types.empty() ? "" : "-" + types.substr(0, comma)) + "." + key, value,
+                      0};
         if (!detail::parse_annotation_key(one.key)) refuse();
         given.push_back(std::move(one));
         types.erase(0, comma == std::string::npos ? comma : comma + 1);
@@ -153,10 +165,15 @@ bool makes_an_image(attributes const& given) {
 }
 
 std::vector<export_spec> parse_outputs(export_arguments const& arguments, common_options const& common) {
-    if (arguments.outputs.empty()) throw option_error{"--output", "is missing: say where the image goes, such as -o type=oci,dest=image.tar"};
+    if (arguments.outputs.empty())
+        throw option_error{"--output",
+                           "is missing: say where the image goes, such as -o type=oci,dest=image.tar"};
     auto const digest = builtin_digests::named(arguments.digest);
-    if (!digest) throw option_error{"--digest", "unknown algorithm '" + printable(arguments.digest) + "'; known are " + builtin_digests::names()};
-    auto const* const epoch = std::getenv("SOURCE_DATE_EPOCH"); // NOLINT(concurrency-mt-unsafe): nothing here sets variables
+    if (!digest)
+        throw option_error{"--digest", "unknown algorithm '" + printable(arguments.digest) + "'; known are " +
+                                           builtin_digests::names()};
+    auto const* const epoch =
+        std::getenv("SOURCE_DATE_EPOCH"); // NOLINT(concurrency-mt-unsafe): nothing here sets variables
     std::string tags;
     for (auto const& tag : arguments.tags) {
         if (tag.empty()) throw option_error{"--tag", "is empty; give a name such as example.com/app:1"};
@@ -167,7 +184,8 @@ std::vector<export_spec> parse_outputs(export_arguments const& arguments, common
     for (auto const& output : arguments.outputs) {
         auto given = parse_attributes(output);
         auto const has = [&](std::string_view key) {
-            return std::find_if(given.begin(), given.end(), [&](attribute const& a) { return a.key == key; }) != given.end();
+            return std::find_if(given.begin(), given.end(),
+                                [&](attribute const& a) { return a.key == key; }) != given.end();
         };
         if (epoch != nullptr && !has("source-date-epoch")) given.push_back({"source-date-epoch", epoch, 0});
         if (makes_an_image(given)) {
@@ -182,17 +200,21 @@ std::vector<export_spec> parse_outputs(export_arguments const& arguments, common
         specs.push_back(std::move(spec));
     }
 
-    auto const to_stdout = std::count_if(specs.begin(), specs.end(), [](export_spec const& spec) { return spec.destination == "-"; });
-    if (to_stdout > 1) throw option_error{"dest", "only one output can go to standard output; give the others dest=<file>"};
+    auto const to_stdout = std::count_if(specs.begin(), specs.end(),
+                                         [](export_spec const& spec) { return spec.destination == "-"; });
+    if (to_stdout > 1)
+        throw option_error{"dest", "only one output can go to standard output; give the others dest=<file>"};
     if (to_stdout == 1 && ::isatty(STDOUT_FILENO) != 0)
-        throw option_error{"dest", "output file is required for type=oci, docker and tar: refusing to write to a terminal; give dest=<file> or redirect"};
+        throw option_error{"dest", "output file is required for type=oci, docker and tar: refusing to write "
+                                   "to a terminal; give dest=<file> or redirect"};
     return specs;
 }
 
 // Where a file can later be published; that it cannot shall be known before the work.
 std::optional<staged_file> stage(std::optional<std::string> const& path) {
     if (!path) return std::nullopt;
-    if (std::error_code ignored; std::filesystem::is_directory(*path, ignored)) throw system_error{"write", *path, EISDIR};
+    if (std::error_code ignored; std::filesystem::is_directory(*path, ignored))
+        throw system_error{"write", *path, EISDIR};
     return staged_file{detail::parent_of(*path)};
 }
 
@@ -213,7 +235,8 @@ void export_images(export_arguments const& arguments, common_options const& comm
     begin_interruptible_work();
     metadata facts;
     auto metadata_file = stage(arguments.metadata_file);
-    bool const to_stdout = std::any_of(specs.begin(), specs.end(), [](export_spec const& spec) { return spec.destination == "-"; });
+    bool const to_stdout = std::any_of(specs.begin(), specs.end(),
+                                       [](export_spec const& spec) { return spec.destination == "-"; });
     for (auto const& spec : specs) {
         for (auto const& warning : spec.warnings) env.progress.warn(warning);
         auto const image = export_image(spec, result, env);

@@ -23,7 +23,8 @@ json describe_manifest(Store const& store, descriptor const& what, image_manifes
         out["layers"].push_back(to_json(layer));
         total += layer.size;
     }
-    if (manifest.config.media_type == oci_media_types::config || manifest.config.media_type == docker_media_types::config) {
+    if (manifest.config.media_type == oci_media_types::config ||
+        manifest.config.media_type == docker_media_types::config) {
         auto const config = parse_json(read_blob(store, manifest.config), manifest.config.digest.text());
         out["configuration"] = config;
     }
@@ -36,20 +37,28 @@ json describe(Store const& store, descriptor const& root) {
     auto const graph = read_graph(root, store);
     json out{{"root", to_json(root)}, {"manifests", json::array()}};
     for (auto const& node : graph.contents)
-        if (node.role == node_role::manifest) out["manifests"].push_back(describe_manifest(store, node.what, graph.manifests.at(node.what.digest)));
+        if (node.role == node_role::manifest)
+            out["manifests"].push_back(
+                describe_manifest(store, node.what, graph.manifests.at(node.what.digest)));
     return out;
 }
 
-std::string text_of(json const& value) { return value.is_string() ? printable(value.get<std::string>()) : compact(value); }
+std::string text_of(json const& value) {
+    return value.is_string() ? printable(value.get<std::string>()) : compact(value);
+}
 
-void line(std::string const& label, std::string const& value) { std::printf("%-12s %s\n", label.c_str(), value.c_str()); }
+void line(std::string const& label, std::string const& value) {
+    std::printf("%-12s %s\n", label.c_str(), value.c_str());
+}
 
 void print_configuration(json const& image) {
     if (!image.contains("configuration")) return;
     auto const& configuration = image["configuration"];
-    line("platform", text_of(configuration.value("os", json("?"))) + "/" + text_of(configuration.value("architecture", json("?"))) +
+    line("platform", text_of(configuration.value("os", json("?"))) + "/" +
+                         text_of(configuration.value("architecture", json("?"))) +
                          (configuration.contains("variant") ? "/" + text_of(configuration["variant"]) : ""));
-    if (configuration.contains("created") && !configuration["created"].is_null()) line("created", text_of(configuration["created"]));
+    if (configuration.contains("created") && !configuration["created"].is_null())
+        line("created", text_of(configuration["created"]));
     if (!configuration.contains("config") || !configuration["config"].is_object()) return;
     for (auto const& [key, value] : configuration["config"].items())
         if (!value.is_null()) line(printable(key), text_of(value));
@@ -58,18 +67,23 @@ void print_configuration(json const& image) {
 void print_manifest(json const& image) {
     line("manifest", image["digest"].get<std::string>());
     line("media type", image["mediaType"].get<std::string>());
-    line("config", image["config"]["digest"].get<std::string>() + "  " + human_size(image["config"]["size"].get<std::uint64_t>()));
+    line("config", image["config"]["digest"].get<std::string>() + "  " +
+                       human_size(image["config"]["size"].get<std::uint64_t>()));
     print_configuration(image);
     if (image.contains("annotations"))
-        for (auto const& [key, value] : image["annotations"].items()) line("annotation", printable(key) + "=" + text_of(value));
-    line("layers", std::to_string(image["layers"].size()) + ", " + human_size(image["totalSize"].get<std::uint64_t>()) + " in all");
+        for (auto const& [key, value] : image["annotations"].items())
+            line("annotation", printable(key) + "=" + text_of(value));
+    line("layers", std::to_string(image["layers"].size()) + ", " +
+                       human_size(image["totalSize"].get<std::uint64_t>()) + " in all");
     std::size_t number = 0;
     for (auto const& layer : image["layers"]) {
-        line("  " + std::to_string(++number), layer["digest"].get<std::string>() + "  " + human_size(layer["size"].get<std::uint64_t>()) + "  " +
-                                                 layer["mediaType"].get<std::string>());
+        line("  " + std::to_string(++number), layer["digest"].get<std::string>() + "  " +
+                                                  human_size(layer["size"].get<std::uint64_t>()) + "  " +
+                                                  layer["mediaType"].get<std::string>());
         if (image.contains("configuration") && image["configuration"].contains("rootfs")) {
             auto const diff_ids = image["configuration"]["rootfs"].value("diff_ids", json::array());
-            if (diff_ids.is_array() && number <= diff_ids.size()) line("  diff_id", text_of(diff_ids[number - 1]));
+            if (diff_ids.is_array() && number <= diff_ids.size())
+                line("  diff_id", text_of(diff_ids[number - 1]));
         }
     }
 }
@@ -87,7 +101,8 @@ void inspect_image(std::string const& image, bool as_json, common_options const&
     }
     auto const name = name_of_entry(root);
     line("image", printable(image));
-    if (auto const& known_as = name.full.empty() ? name.ref_name : name.full; !known_as.empty()) line("name", printable(known_as));
+    if (auto const& known_as = name.full.empty() ? name.ref_name : name.full; !known_as.empty())
+        line("name", printable(known_as));
     line("digest", root.digest.text());
     for (auto const& manifest : facts["manifests"]) print_manifest(manifest);
 }

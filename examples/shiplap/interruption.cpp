@@ -13,7 +13,8 @@ namespace {
 
 std::atomic<int> noted{0};
 std::atomic<bool> unwinds{false};
-static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free); // for the handler
+static_assert(std::atomic<int>::is_always_lock_free &&
+              std::atomic<bool>::is_always_lock_free); // for the handler
 
 void on_signal(int signal) {
     if (!unwinds) ::_exit(128 + signal);
@@ -25,10 +26,11 @@ void on_signal(int signal) {
 void handle_signals() {
     for (auto const signal : std::array{SIGINT, SIGTERM, SIGHUP}) {
         struct sigaction action {};
-        if (::sigaction(signal, nullptr, &action) != 0 || action.sa_handler == SIG_IGN) continue; // as nohup wants it
+        if (::sigaction(signal, nullptr, &action) != 0 || action.sa_handler == SIG_IGN)
+            continue; // as nohup wants it
         action = {};
         action.sa_handler = on_signal;
-        action.sa_flags = SA_RESETHAND | SA_RESTART;
+        action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
         ::sigaction(signal, &action, nullptr);
     }
     // A closed pipe and a file size limit shall be errors with a name, not a death.
@@ -36,7 +38,9 @@ void handle_signals() {
     std::signal(SIGXFSZ, SIG_IGN);
 }
 
-void begin_interruptible_work() { unwinds = true; }
+void begin_interruptible_work() {
+    unwinds = true;
+}
 
 void check_interrupted() {
     if (auto const signal = noted.load(std::memory_order_relaxed); signal != 0) throw interrupted{signal};

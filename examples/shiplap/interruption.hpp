@@ -30,7 +30,8 @@ void check_interrupted();
 /// A pipe or standard input as a byte_source whose waiting a signal ends.
 class interruptible_input {
   public:
-    interruptible_input(shiplap::unique_fd fd, std::string name) : fd_{std::move(fd)}, from_{fd_.get(), std::move(name)} {}
+    interruptible_input(shiplap::unique_fd fd, std::string name)
+        : fd_{std::move(fd)}, from_{fd_.get(), std::move(name)} {}
     std::size_t read(shiplap::bytes_span into);
 
   private:

@@ -3,11 +3,11 @@
 //
 // Exit codes: 0 done, 1 failed, 2 wrong usage, 128+n stopped by signal n.
 
-#include "command.hpp"
-#include "interruption.hpp"
-
 #include <shiplap/error.hpp>
 #include <shiplap/version.hpp>
+
+#include "command.hpp"
+#include "interruption.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -52,14 +52,16 @@ struct help_formatter : CLI::Formatter {
 
 std::string explain(CLI::App const* app, CLI::Error const& problem) {
     auto const* text = problem.what();
-    return std::string{"shiplap: "} + text + "\nSee '" + (app->get_parent() ? "shiplap " : "") + app->get_name() + " --help'.\n";
+    return std::string{"shiplap: "} + text + "\nSee '" + (app->get_parent() ? "shiplap " : "") +
+           app->get_name() + " --help'.\n";
 }
 
-CLI::Option* add_value(CLI::App& app, std::string const& names, std::string& value, char const* type, std::string const& description) {
+CLI::Option* add_value(CLI::App& app, std::string const& names, std::string& value, char const* type,
+                       std::string const& description) {
     return app.add_option(names, value, description)->type_name(type)->take_last();
 }
-CLI::Option* add_value(CLI::App& app, std::string const& names, std::optional<std::string>& value, char const* type,
-                       std::string const& description) {
+CLI::Option* add_value(CLI::App& app, std::string const& names, std::optional<std::string>& value,
+                       char const* type, std::string const& description) {
     return app.add_option(names, value, description)->type_name(type)->take_last();
 }
 // May be repeated, with one value each time: what follows is an INPUT.
@@ -69,14 +71,18 @@ void add_values(CLI::App& app, std::string const& names, std::vector<std::string
 }
 
 void add_store(CLI::App& app, common_options& common) {
-    add_value(app, "--store", common.store, "DIR", "image store; else $SHIPLAP_STORE, else ${XDG_DATA_HOME:-~/.local/share}/shiplap");
+    add_value(app, "--store", common.store, "DIR",
+              "image store; else $SHIPLAP_STORE, else ${XDG_DATA_HOME:-~/.local/share}/shiplap");
 }
 
 void add_progress(CLI::App& app, common_options& common) {
-    add_value(app, "--progress", common.progress, "STYLE", "auto, tty, plain, json or none; on standard error");
+    add_value(app, "--progress", common.progress, "STYLE",
+              "auto, tty, plain, json or none; on standard error");
 }
 
-constexpr char image_forms[] = "IMAGE is oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME] or store:NAME.\n";
+constexpr char image_forms[] =
+    "IMAGE is oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]\n"
+    "or store:NAME. ";
 
 /// The command line, declared and parsed.
 class command_line {
@@ -87,14 +93,15 @@ class command_line {
         app_.set_help_flag("-h,--help", "this text");
         app_.set_version_flag("--version", std::string{"shiplap "} + shiplap::version, "the version");
         app_.failure_message(explain);
-        app_.footer(
-            "INPUT is a layer: DIR, FILE.tar[.gz|.zst], dir:PATH, tar:PATH (tar:- is standard input) or diff:LOWER:UPPER.\n"
-            "A directory called like a subcommand is written dir:copy.\n"
-            "\n"
-            "Standard output has the digest of the image; with dest=- it has the archive, and the digest goes to standard error.\n"
-            "Exit codes: 0 done, 1 failed, 2 wrong usage, 128+n stopped by signal n.\n"
-            "\n"
-            "Example: shiplap -o type=oci,dest=app.tar -t example.com/app:1 --entrypoint /bin/app ./rootfs");
+        app_.footer("INPUT is a layer: DIR, FILE.tar[.gz|.zst], dir:PATH, tar:PATH, diff:LOWER:UPPER;\n"
+                    "tar:- is standard input. A directory called like a subcommand is written dir:copy.\n"
+                    "\n"
+                    "The digest of the image is printed on standard output; with dest=- the archive\n"
+                    "goes there, and the digest to standard error.\n"
+                    "Exit codes: 0 done, 1 failed, 2 wrong usage, 128+n stopped by signal n.\n"
+                    "\n"
+                    "Example:\n"
+                    "  shiplap -o type=oci,dest=app.tar -t example.com/app:1 --entrypoint /bin/app ./rootfs");
         declare_export();
         declare_copy();
         declare_inspect();
@@ -108,9 +115,12 @@ class command_line {
             return app_.exit(problem) == 0 ? done : wrong_usage;
         }
         refuse_mixture();
-        if (copy_->parsed()) copy_image(source_, destination_, common_);
-        else if (inspect_->parsed()) inspect_image(image_, as_json_, common_);
-        else export_images(arguments_, common_);
+        if (copy_->parsed())
+            copy_image(source_, destination_, common_);
+        else if (inspect_->parsed())
+            inspect_image(image_, as_json_, common_);
+        else
+            export_images(arguments_, common_);
         if (std::fflush(stdout) != 0) throw shiplap::system_error{"write", "standard output", errno};
         return done;
     }
@@ -118,26 +128,33 @@ class command_line {
   private:
     void declare_export() {
         app_.add_option("INPUT", arguments_.inputs, "layers, bottom first")->type_name("...");
-        add_values(app_, "-o,--output", arguments_.outputs, "SPEC", "type=image|oci|docker|local|tar,key=value,...; repeatable");
+        add_values(app_, "-o,--output", arguments_.outputs, "SPEC",
+                   "type=image|oci|docker|local|tar,key=value,...; repeatable");
         add_values(app_, "-t,--tag", arguments_.tags, "NAME", "name of the image; repeatable");
-        add_value(app_, "--platform", arguments_.platform, "P", "os/architecture[/variant], by default this machine's");
+        add_value(app_, "--platform", arguments_.platform, "P",
+                  "os/architecture[/variant], by default this machine's");
         add_values(app_, "--annotation", arguments_.annotations, "K=V",
                    "[manifest|manifest-descriptor:]KEY=VALUE; repeatable, as the following");
         add_values(app_, "--label", arguments_.labels, "K=V", "label of the configuration");
         add_values(app_, "--env", arguments_.env, "K=V", "environment variable");
         add_values(app_, "--expose", arguments_.exposed, "P", "port or ports: 80, 53/udp, 8000-8010/tcp");
-        add_value(app_, "--entrypoint", arguments_.entrypoint, "WORDS", "a JSON array of strings, or one word");
+        add_value(app_, "--entrypoint", arguments_.entrypoint, "WORDS",
+                  "a JSON array of strings, or one word");
         add_value(app_, "--cmd", arguments_.cmd, "WORDS", "a JSON array of strings, or one word");
         add_value(app_, "--workdir", arguments_.workdir, "DIR", "working directory in the image");
         add_value(app_, "--user", arguments_.user, "USER", "user[:group] that processes run as");
-        add_value(app_, "--config", arguments_.config_file, "FILE", "image configuration to start from (JSON)");
+        add_value(app_, "--config", arguments_.config_file, "FILE",
+                  "image configuration to start from (JSON)");
         add_value(app_, "--digest", arguments_.digest, "NAME", "sha256, the default, or sha512");
-        add_value(app_, "--metadata-file", arguments_.metadata_file, "FILE", "write digests and names as JSON");
+        add_value(app_, "--metadata-file", arguments_.metadata_file, "FILE",
+                  "write digests and names as JSON");
         for (auto const* option : app_.get_options())
-            if (option->get_name() != "--help" && option->get_name() != "--version") export_options_.push_back(option);
+            if (option->get_name() != "--help" && option->get_name() != "--version")
+                export_options_.push_back(option);
         add_store(app_, common_);
         add_progress(app_, common_);
-        app_.add_option("--jobs", common_.jobs, "threads, by default one per processor; the result does not depend on it")
+        app_.add_option("--jobs", common_.jobs,
+                        "threads, by default one per processor; the result does not depend on it")
             ->type_name("N")
             ->check(CLI::Range(1U, 1024U).description(""));
     }
@@ -148,8 +165,12 @@ class command_line {
         add_value(*copy_, "DST", destination_, "", "IMAGE; or rootfs:DIR, which extracts it")->required();
         add_store(*copy_, common_);
         add_progress(*copy_, common_);
-        copy_->footer(std::string{image_forms} + "An archive called - is standard input or output. Without NAME an image keeps the names it has.\n\n"
-                                                 "Example: shiplap copy docker-archive:app.tar oci-layout:app:1");
+        copy_->footer(std::string{image_forms} +
+                      "An archive called - is standard input or output.\n"
+                      "Without NAME on either side the image keeps all the names it has.\n"
+                      "\n"
+                      "Example:\n"
+                      "  shiplap copy docker-archive:app.tar oci-layout:app:1");
     }
 
     void declare_inspect() {
@@ -157,7 +178,10 @@ class command_line {
         add_value(*inspect_, "IMAGE", image_, "", "which one")->required();
         inspect_->add_flag("--json", as_json_, "as one JSON object");
         add_store(*inspect_, common_);
-        inspect_->footer(std::string{image_forms} + "\nExample: shiplap inspect oci-layout:app:1");
+        inspect_->footer(std::string{image_forms} + "An archive called - is standard input.\n"
+                                                    "\n"
+                                                    "Example:\n"
+                                                    "  shiplap inspect oci-layout:app:1");
     }
 
     // "shiplap -o type=oci copy": the word became the subcommand, a directory was meant.
@@ -166,8 +190,10 @@ class command_line {
             if (!subcommand->parsed()) continue;
             for (auto const* option : export_options_)
                 if (option->count() != 0)
-                    throw shiplap::option_error{option->get_name(), "does not go with the subcommand '" + subcommand->get_name() +
-                                                                        "'; if a directory of that name is meant, write dir:" + subcommand->get_name()};
+                    throw shiplap::option_error{
+                        option->get_name(),
+                        "does not go with the subcommand '" + subcommand->get_name() +
+                            "'; if a directory of that name is meant, write dir:" + subcommand->get_name()};
         }
     }
 

@@ -1,7 +1,8 @@
 #include "progress.hpp"
-#include "interruption.hpp"
 
 #include <shiplap/error.hpp>
+
+#include "interruption.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -36,7 +37,8 @@ std::string duration(double seconds) {
     if (seconds < 60) return format("%.1fs", seconds);
     if (seconds > 100 * 3600) return ">100h";
     auto const whole = static_cast<unsigned>(seconds);
-    return whole < 3600 ? format("%um%02us", whole / 60, whole % 60) : format("%uh%02um", whole / 3600, whole / 60 % 60);
+    return whole < 3600 ? format("%um%02us", whole / 60, whole % 60)
+                        : format("%uh%02um", whole / 3600, whole / 60 % 60);
 }
 
 struct terminal_size {
@@ -49,7 +51,9 @@ terminal_size measure_terminal() {
     return {size.ws_col, size.ws_row};
 }
 
-bool continues_utf8(char c) { return (static_cast<unsigned char>(c) & 0xc0u) == 0x80u; }
+bool continues_utf8(char c) {
+    return (static_cast<unsigned char>(c) & 0xc0u) == 0x80u;
+}
 
 // What fits into `width`, which counts bytes: wide characters take less columns than bytes. Paths keep their end, which
 // tells them apart; digests their start, which people compare.
@@ -113,7 +117,8 @@ std::string live_line(activity const& one, clock::time_point now, std::size_t wi
     auto const head = one.verb.size() + 1;
     auto const wanted = head + std::min<std::size_t>(one.subject.size(), 16);
     while (!facts.empty() && wanted + length() > width)
-        facts.erase(std::min_element(facts.begin(), facts.end(), [](fact const& a, fact const& b) { return a.worth < b.worth; }));
+        facts.erase(std::min_element(facts.begin(), facts.end(),
+                                     [](fact const& a, fact const& b) { return a.worth < b.worth; }));
     auto line = one.verb + " " + shortened(one.subject, width - std::min(width, head + length()));
     for (auto const& fact : facts) line += " " + fact.text;
     return shortened(line, width);
@@ -146,11 +151,14 @@ progress_style parse_progress_style(std::string const& name) {
     if (name == "plain") return progress_style::plain;
     if (name == "json") return progress_style::json;
     if (name == "none") return progress_style::none;
-    throw shiplap::option_error{"--progress", "unknown style '" + shiplap::printable(name) + "'; use auto, tty, plain, json or none"};
+    throw shiplap::option_error{"--progress", "unknown style '" + shiplap::printable(name) +
+                                                  "'; use auto, tty, plain, json or none"};
 }
 
 // What is unfinished stays on the screen as it was when it failed; the error comes below.
-progress_display::~progress_display() { redraw(clock::now(), true); }
+progress_display::~progress_display() {
+    redraw(clock::now(), true);
+}
 
 void progress_display::operator()(shiplap::progress_event const& event) {
     check_interrupted();
@@ -165,7 +173,9 @@ void progress_display::operator()(shiplap::progress_event const& event) {
     if (event.what == kind::warning) return show_json(event, now);
 
     auto& one = activities_[event.id];
-    if (event.what == kind::started) one = {std::string{event.activity}, shiplap::printable(event.subject), 0, event.total, now, now, false};
+    if (event.what == kind::started)
+        one = {
+            std::string{event.activity}, shiplap::printable(event.subject), 0, event.total, now, now, false};
     one.done = event.done;
     one.finished = event.what == kind::finished;
     if (style_ == progress_style::tty) return redraw(now, event.what != kind::advanced);
@@ -201,7 +211,8 @@ void progress_display::show_plain(activity& one, clock::time_point now) const {
     one.told = now;
     pace const pace{one, now};
     auto const eta = pace.eta(one);
-    print(head + human_size(one.done) + (one.total ? " of " + human_size(*one.total) : "") + ", " + pace.speed() + (eta.empty() ? "" : ", " + eta) + "\n");
+    print(head + human_size(one.done) + (one.total ? " of " + human_size(*one.total) : "") + ", " +
+          pace.speed() + (eta.empty() ? "" : ", " + eta) + "\n");
 }
 
 void progress_display::erase_bars() {

@@ -16,8 +16,8 @@ namespace shiplap_command {
 enum class progress_style {
     tty,   ///< a bar for each activity under way
     plain, ///< a line for each finished activity, and every few seconds for one that takes long
-    json,  ///< an object per line: event, id, activity, subject, bytes, total where known; or a warning's text
-    none,  ///< only warnings
+    json, ///< an object per line: event, id, activity, subject, bytes, total where known; or a warning's text
+    none, ///< only warnings
 };
 
 /// "auto" is tty where standard error is a terminal, else plain. Throws option_error for an unknown name.
@@ -32,7 +32,9 @@ class progress_display {
     ~progress_display();
 
     void operator()(shiplap::progress_event const& event);
-    [[nodiscard]] bool wants_totals() const noexcept { return style_ == progress_style::tty || style_ == progress_style::json; }
+    [[nodiscard]] bool wants_totals() const noexcept {
+        return style_ == progress_style::tty || style_ == progress_style::json;
+    }
 
     using clock = std::chrono::steady_clock;
     struct activity {

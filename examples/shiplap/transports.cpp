@@ -9,12 +9,15 @@ namespace shiplap_command {
 using namespace shiplap;
 
 location parse_location(char const* role, std::string const& text, std::string const& store) {
-    constexpr std::array<std::string_view, 5> known{"oci-layout", "oci-archive", "docker-archive", "store", "rootfs"};
+    constexpr std::array<std::string_view, 5> known{"oci-layout", "oci-archive", "docker-archive", "store",
+                                                    "rootfs"};
     auto const colon = text.find(':');
     location where{text.substr(0, colon), {}, {}};
     if (colon == std::string::npos || std::find(known.begin(), known.end(), where.transport) == known.end())
-        throw option_error{role, "'" + printable(text) + "' names no image: expected oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], "
-                                                         "docker-archive:FILE[:NAME], store:NAME or, as a destination, rootfs:DIR"};
+        throw option_error{role,
+                           "'" + printable(text) +
+                               "' names no image: expected oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], "
+                               "docker-archive:FILE[:NAME], store:NAME or, as a destination, rootfs:DIR"};
     auto const rest = text.substr(colon + 1);
     if (rest.empty()) throw option_error{role, "'" + printable(text) + "': nothing behind the colon"};
     if (where.transport == "store") {
@@ -22,7 +25,8 @@ location parse_location(char const* role, std::string const& text, std::string c
         where.name = rest;
         return where;
     }
-    auto const parting = where.transport == "rootfs" || std::filesystem::exists(rest) ? std::string::npos : rest.find(':');
+    auto const parting =
+        where.transport == "rootfs" || std::filesystem::exists(rest) ? std::string::npos : rest.find(':');
     where.path = rest.substr(0, parting);
     if (parting != std::string::npos) where.name = rest.substr(parting + 1);
     return where;
@@ -31,7 +35,9 @@ location parse_location(char const* role, std::string const& text, std::string c
 image_source open_source(location const& where) {
     if (where.transport == "oci-archive") return oci_archive_store{where.path};
     if (where.transport == "docker-archive") return docker_archive_store{where.path};
-    if (where.transport == "rootfs") throw option_error{"SRC", "a root file system is no image; export it: shiplap -o ... " + printable(where.path)};
+    if (where.transport == "rootfs")
+        throw option_error{"SRC", "a root file system is no image; export it: shiplap -o ... " +
+                                      printable(where.path)};
     return layout_store{where.path};
 }
 
@@ -41,9 +47,12 @@ descriptor resolve(std::vector<descriptor> const& entries, location const& where
     try {
         full = reference::parse(where.name).with_default_tag().text();
     } catch (option_error const&) {
-        return find_entry(entries, where.name, where.path); // no reference, but it may be a digest or a ref.name
+        return find_entry(entries, where.name,
+                          where.path); // no reference, but it may be a digest or a ref.name
     }
-    bool const known = std::any_of(entries.begin(), entries.end(), [&](descriptor const& entry) { return name_of_entry(entry).full == full; });
+    bool const known = std::any_of(entries.begin(), entries.end(), [&](descriptor const& entry) {
+        return name_of_entry(entry).full == full;
+    });
     return find_entry(entries, known ? full : where.name, where.path);
 }
 

@@ -19,7 +19,8 @@ struct location {
 /// Throws option_error; `role` says which argument it was.
 location parse_location(char const* role, std::string const& text, std::string const& store);
 
-using image_source = std::variant<shiplap::layout_store, shiplap::oci_archive_store, shiplap::docker_archive_store>;
+using image_source =
+    std::variant<shiplap::layout_store, shiplap::oci_archive_store, shiplap::docker_archive_store>;
 
 /// Opens the place that `where` names for reading.
 image_source open_source(location const& where);

@@ -1949,10 +1949,35 @@ class digest {
     std::string text_;
 };
 
+/// Hashes with the algorithm of a digest that is known at run time only.
+class digest_hasher {
+  public:
+    explicit digest_hasher(digest const& like) : is_sha512_{like.algorithm() == sha512::name} {}
+
+    void update(bytes_view in) {
+        if (is_sha512_)
+            sha512_.update(in);
+        else
+            sha256_.update(in);
+    }
+
+    /// The digest of all bytes so far; the hasher is spent.
+    [[nodiscard]] digest finish() {
+        return is_sha512_ ? digest::from_raw<sha512>(sha512_.finish())
+                          : digest::from_raw<sha256>(sha256_.finish());
+    }
+
+  private:
+    bool is_sha512_;
+    sha256::hasher sha256_; // one of the two is used
+    sha512::hasher sha512_;
+};
+
 /// Checks that bytes are those that a digest and a size promise, whatever the algorithm. A byte_sink.
 class digest_verifier {
   public:
-    digest_verifier(digest expected, std::uint64_t size) : expected_{std::move(expected)}, size_{size} {}
+    digest_verifier(digest expected, std::uint64_t size)
+        : expected_{std::move(expected)}, size_{size}, hasher_{expected_} {}
 
     /// Throws digest_mismatch as soon as there are more bytes than promised.
     void write(bytes_view in) {
@@ -1961,8 +1986,7 @@ class digest_verifier {
             throw digest_mismatch{"verify", expected_.text(),
                                   "content is longer than the " + std::to_string(size_) +
                                       " bytes of its descriptor"};
-        if (is_sha512()) sha512_.update(in);
-        else sha256_.update(in);
+        hasher_.update(in);
     }
 
     /// Throws digest_mismatch unless size and digest are as promised. Call once, after the last byte.
@@ -1971,19 +1995,15 @@ class digest_verifier {
             throw digest_mismatch{"verify", expected_.text(),
                                   "content has " + std::to_string(seen_) + " bytes, its descriptor says " +
                                       std::to_string(size_)};
-        auto const actual = is_sha512() ? digest::from_raw<sha512>(sha512_.finish())
-                                        : digest::from_raw<sha256>(sha256_.finish());
+        auto const actual = hasher_.finish();
         if (actual != expected_)
             throw digest_mismatch{"verify", expected_.text(), "content has digest " + actual.text()};
     }
 
   private:
-    [[nodiscard]] bool is_sha512() const noexcept { return expected_.algorithm() == sha512::name; }
-
     digest expected_;
     std::uint64_t size_, seen_ = 0;
-    sha256::hasher sha256_; // one of the two is used
-    sha512::hasher sha512_;
+    digest_hasher hasher_;
 };
 
 /// Throws digest_mismatch unless `bytes` have this digest.
@@ -2076,7 +2096,8 @@ inline std::string base64_of(std::string_view raw) {
         std::uint32_t bits = 0; // three bytes, those behind the end as zeros
         for (std::size_t i = 0; i < 3; ++i)
             bits = bits << 8 | (i < raw.size() ? static_cast<unsigned char>(raw[i]) : 0u);
-        for (std::size_t i = 0; i < 4; ++i) out += i <= raw.size() ? alphabet[bits >> (18 - 6 * i) & 63] : '=';
+        for (std::size_t i = 0; i < 4; ++i)
+            out += i <= raw.size() ? alphabet[bits >> (18 - 6 * i) & 63] : '=';
     }
     return out;
 }
@@ -2673,7 +2694,7 @@ class tar_block {
 namespace shiplap::detail {
 
 /// Keys and values in byte order of the keys, which is the order they are written in.
-using pax_records = std::map<std::string, std::string, std::less<>>;
+using pax_records = std::map<std::string, std::string>;
 
 /// Prefix of the keys that hold extended attributes; the attribute's name follows.
 inline constexpr std::string_view pax_xattr = "SCHILY.xattr.";
@@ -2793,8 +2814,9 @@ struct tar_extensions {
     /// The value in force. An empty local value undoes a global one (POSIX.1-2017, pax, "pax Extended
     /// Header").
     [[nodiscard]] std::optional<std::string_view> record(std::string_view key) const {
+        std::string const wanted{key};
         for (auto const* records : {&local, &global})
-            if (auto const found = records->find(key); found != records->end())
+            if (auto const found = records->find(wanted); found != records->end())
                 return found->second.empty() ? std::nullopt : std::optional<std::string_view>{found->second};
         return {};
     }
@@ -2930,7 +2952,7 @@ class entry_decoder {
     [[nodiscard]] std::vector<extended_attribute> attributes() const {
         pax_records found;
         for (auto const* records : {&extensions_.local, &extensions_.global})
-            for (auto at = records->lower_bound(pax_xattr);
+            for (auto at = records->lower_bound(std::string{pax_xattr});
                  at != records->end() && at->first.starts_with(pax_xattr); ++at)
                 found.insert(*at); // a local record was there before the global one
         std::vector<extended_attribute> result;
@@ -3959,7 +3981,9 @@ class strict_json_builder {
     bool boolean(bool value) { return put(json_scalar(json::value_t::boolean, value)); }
     bool number_integer(std::int64_t value) { return put(json_scalar(json::value_t::number_integer, value)); }
     bool number_unsigned(std::uint64_t value) { return put(json_number(value)); }
-    bool number_float(double value, std::string const&) { return put(json_scalar(json::value_t::number_float, value)); }
+    bool number_float(double value, std::string const&) {
+        return put(json_scalar(json::value_t::number_float, value));
+    }
     bool string(std::string& value) { return put(json_text(std::move(value))); }
     bool binary(json::binary_t&) { return false; } // no such thing in text
 
@@ -5063,7 +5087,8 @@ inline json to_json(std::vector<history_entry> const& history) {
         detail::add_text(item, "created_by", entry.created_by);
         detail::add_text(item, "author", entry.author);
         detail::add_text(item, "comment", entry.comment);
-        if (entry.empty_layer) detail::add_member(item, "empty_layer", detail::json_scalar(json::value_t::boolean, true));
+        if (entry.empty_layer)
+            detail::add_member(item, "empty_layer", detail::json_scalar(json::value_t::boolean, true));
         detail::add_item(out, std::move(item));
     }
     return out;
@@ -6294,8 +6319,6 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
     detail::newest_timestamp const time{timestamps_ref{env.timestamps}, &newest};
     layer_context const context{timestamps_ref{time}, progress};
 
-    auto const created_by = printable(std::string{source.description()}); // JSON holds UTF-8 alone
-
     auto blob = store.open();
     detail::meter meter{told};
     gather chunks;
@@ -6311,7 +6334,7 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
         auto const facts = plain.facts();
         blob.commit(facts);
         told.finish();
-        return {facts, facts.digest, std::string{C::encoding}, std::move(annotations), created_by, newest};
+        return {facts, facts.digest, std::string{C::encoding}, std::move(annotations), {}, newest};
     } else {
         tap<D> plain, packed;
         gather blocks;
@@ -6327,8 +6350,7 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
         auto const facts = packed.facts();
         blob.commit(facts);
         told.finish();
-        return {facts, plain.facts().digest, std::string{C::encoding}, std::move(annotations), created_by,
-                newest};
+        return {facts, plain.facts().digest, std::string{C::encoding}, std::move(annotations), {}, newest};
     }
 }
 
@@ -6409,10 +6431,44 @@ inline bool is_foreign_layer(std::string_view media_type) {
            media_type.find(".foreign.") != media_type.npos;
 }
 
+/// The contents that were met. Content that two descriptors describe differently is an attempt to be understood in two
+/// ways. (No part of graph_reader, lest it be compiled for each kind of source.)
+class graph_contents {
+  public:
+    explicit graph_contents(descriptor const& root) : root_{root.digest} {}
+
+    /// True if it is new. Throws format_error.
+    bool add(descriptor const& what, node_role role) {
+        auto const is_document = role == node_role::manifest || role == node_role::index;
+        auto const [known, added] = seen_.try_emplace(what.digest, known_as{what.size, is_document, role});
+        if (added && seen_.size() > max_image_contents)
+            throw format_error{"read image", root_.text(),
+                               "consists of more than " + std::to_string(max_image_contents) + " blobs"};
+        if (known->second.size != what.size)
+            throw format_error{"read image", what.digest.text(),
+                               "is described once with " + std::to_string(known->second.size) +
+                                   " and once with " + std::to_string(what.size) + " bytes"};
+        if (known->second.is_document != is_document || (is_document && known->second.role != role))
+            throw format_error{"read image", what.digest.text(), "is described by different media types"};
+        return added;
+    }
+
+  private:
+    struct known_as {
+        std::uint64_t size;
+        bool is_document;
+        node_role role;
+    };
+
+    digest root_;
+    std::map<digest, known_as> seen_;
+};
+
 template <blob_reader_source S>
 class graph_reader {
   public:
-    graph_reader(S const& from, descriptor const& root) : from_{from}, graph_{.root = root} {}
+    graph_reader(S const& from, descriptor const& root)
+        : from_{from}, graph_{.root = root}, contents_{root} {}
 
     image_graph read() && {
         auto const& root = graph_.root;
@@ -6438,7 +6494,7 @@ class graph_reader {
         if (depth >= max_index_depth)
             throw format_error{"read index", what.digest.text(),
                                "more than " + std::to_string(max_index_depth) + " indexes inside each other"};
-        if (!first_time(what, node_role::index)) return;
+        if (!contents_.add(what, node_role::index)) return;
         auto index = parse_index(read_blob(from_, what), what.digest.text(), what.media_type);
         for (auto const& child : index.manifests) {
             try {
@@ -6453,7 +6509,7 @@ class graph_reader {
     }
 
     void walk_manifest(descriptor const& what) {
-        if (!first_time(what, node_role::manifest)) return;
+        if (!contents_.add(what, node_role::manifest)) return;
         auto manifest = parse_manifest(read_blob(from_, what), what.digest.text(), what.media_type);
         for (std::size_t i = 0; i < manifest.layers.size(); ++i)
             leaf(manifest.layers[i], node_role::layer,
@@ -6464,7 +6520,7 @@ class graph_reader {
     }
 
     void leaf(descriptor const& what, node_role role, std::string const& meaning) {
-        if (!first_time(what, role)) return;
+        if (!contents_.add(what, role)) return;
         if (from_.contains(what.digest)) {
             graph_.contents.push_back({what, role});
             return;
@@ -6474,32 +6530,10 @@ class graph_reader {
                     "the source does not have this " + meaning};
     }
 
-    // Content that two descriptors describe differently is an attempt to be understood in two ways.
-    bool first_time(descriptor const& what, node_role role) {
-        auto const is_document = role == node_role::manifest || role == node_role::index;
-        auto const [known, added] = seen_.try_emplace(what.digest, known_as{what.size, is_document, role});
-        if (added && seen_.size() > max_image_contents)
-            throw format_error{"read image", graph_.root.digest.text(),
-                               "consists of more than " + std::to_string(max_image_contents) + " blobs"};
-        if (known->second.size != what.size)
-            throw format_error{"read image", what.digest.text(),
-                               "is described once with " + std::to_string(known->second.size) +
-                                   " and once with " + std::to_string(what.size) + " bytes"};
-        if (known->second.is_document != is_document || (is_document && known->second.role != role))
-            throw format_error{"read image", what.digest.text(), "is described by different media types"};
-        return added;
-    }
-
-    struct known_as {
-        std::uint64_t size;
-        bool is_document;
-        node_role role;
-    };
-
     S const& from_;
     image_graph graph_;
     std::vector<image_node> parents_;
-    std::map<digest, known_as> seen_;
+    graph_contents contents_;
 };
 
 } // namespace detail
@@ -6941,8 +6975,10 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
         texts.push_back(name.text());
     }
     if (names.empty() && !options.unnamed_as.empty()) known_as.push_back({{}, options.unnamed_as});
-    if constexpr (storing_sink<Sink>) publish(image.root, known_as, sink); // all of it is there, just made and hashed
-    else copy(image.root, known_as, store, sink, env);
+    if constexpr (storing_sink<Sink>)
+        publish(image.root, known_as, sink); // all of it is there, just made and hashed
+    else
+        copy(image.root, known_as, store, sink, env);
     return {std::move(image.root), std::move(image.config_descriptor), std::move(layers), std::move(texts),
             std::move(image.warnings)};
 }
@@ -7798,7 +7834,8 @@ class docker_archive_sink : public layout_archive {
 
     [[nodiscard]] std::string manifest_text() const {
         auto layers = detail::empty_array();
-        for (auto const& layer : manifest_->layers) detail::add_item(layers, detail::json_text(blob_path(layer.digest)));
+        for (auto const& layer : manifest_->layers)
+            detail::add_item(layers, detail::json_text(blob_path(layer.digest)));
         auto image = detail::empty_object();
         detail::add_text(image, "Config", blob_path(manifest_->config.digest));
         detail::add_member(image, "RepoTags",
@@ -9332,9 +9369,8 @@ class plain_layer {
           plain_{decode_as(encoding, any_byte_source{counting_source{packed, packed_size_}})},
           expected_{std::move(expected)},
           limits_{limits},
-          subject_{std::move(subject)} {
-        if (expected_.algorithm() == sha512::name) hasher_.emplace<sha512::hasher>();
-    }
+          subject_{std::move(subject)},
+          hasher_{expected_} {}
     plain_layer(plain_layer const&) = delete;
     plain_layer& operator=(plain_layer const&) = delete;
     ~plain_layer() = default;
@@ -9345,7 +9381,7 @@ class plain_layer {
         if (size_ > limits_.bytes) refuse("has more than " + std::to_string(limits_.bytes) + " plain bytes");
         if (size_ > limits_.free_expansion && size_ / limits_.expansion > packed_size_)
             refuse("expands to more than " + std::to_string(limits_.expansion) + " times its size");
-        std::visit([&](auto& hasher) { hasher.update(into.first(n)); }, hasher_);
+        hasher_.update(into.first(n));
         return n;
     }
 
@@ -9354,8 +9390,7 @@ class plain_layer {
         null_sink drop;
         transfer(*this, drop);
         transfer(packed_, drop); // what the decoder left, so that the source verifies all of it
-        auto const found = hasher_.index() == 0 ? digest::from_raw<sha256>(std::get<0>(hasher_).finish())
-                                                : digest::from_raw<sha512>(std::get<1>(hasher_).finish());
+        auto const found = hasher_.finish();
         if (found != expected_)
             throw digest_mismatch{"extract", subject_,
                                   "unpacks to " + found.text() + ", its configuration says " +
@@ -9373,7 +9408,7 @@ class plain_layer {
     digest expected_;
     extraction_limits limits_;
     std::string subject_;
-    std::variant<sha256::hasher, sha512::hasher> hasher_;
+    digest_hasher hasher_;
 };
 
 } // namespace detail
@@ -9937,7 +9972,7 @@ class layer_flattener {
     std::map<std::string, std::pair<std::size_t, tar_entry>> directories_; // topmost
     std::map<place, std::string> heirs_;     // hidden target -> the link that gets its content
     std::map<place, std::string> inherited_; // those of them that have got it
-    std::set<std::string> written_; // directories
+    std::set<std::string> written_;          // directories
 };
 
 } // namespace shiplap
@@ -10408,7 +10443,8 @@ inline std::vector<extended_attribute> read_attributes(attribute_place const& pl
     }
     auto const list = place.names(label);
     std::vector<std::string> names;
-    for (std::size_t at = 0; at < list.size(); at += names.back().size() + 1) names.emplace_back(list.c_str() + at);
+    for (std::size_t at = 0; at < list.size(); at += names.back().size() + 1)
+        names.emplace_back(list.c_str() + at);
     std::sort(names.begin(), names.end(), std::greater<>{}); // as in a directory: the next one is at the back
     for (; !names.empty(); names.pop_back())
         if (is_stored(names.back())) add(names.back().c_str());
@@ -10607,6 +10643,8 @@ namespace shiplap::detail {
 
 /// What identifies a file that has several names.
 using inode_key = std::pair<::dev_t, ::ino_t>;
+/// Of files with several names, the first that was met.
+using names_by_inode = std::map<inode_key, std::string>;
 
 inline bool has_other_names(tree_item const& item) noexcept {
     return !item.is_directory() && item.facts.st_nlink > 1;
@@ -10641,7 +10679,7 @@ class entry_writer {
         }
         auto entry = make_header(item, *type, policies_.owners, context_.time, label);
         if (has_other_names(item)) {
-            auto const [first, is_first] = first_names_.try_emplace(inode_of(item), entry.name);
+            auto const [first, is_first] = first_names_.try_emplace(inode_of(item), item.path);
             if (!is_first) turn_into_link(entry, first->second);
         }
         if (entry.size == 0) {
@@ -10686,7 +10724,7 @@ class entry_writer {
     layer_context const& context_;
     header_policies policies_;
     tree_walker const& tree_;
-    std::map<inode_key, std::string> first_names_;
+    names_by_inode first_names_;
     std::unique_ptr<std::byte[]> buffer_ = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
 };
 
@@ -10777,7 +10815,7 @@ class change_writer {
     // The directories above `path` that have no entry yet, topmost first.
     void put_parents(std::string_view path) {
         auto const end = path.rfind('/');
-        if (end == std::string_view::npos || written_.contains(path.substr(0, end))) return;
+        if (end == std::string_view::npos || written_.contains(std::string{path.substr(0, end)})) return;
         tree_item folder{};
         unique_fd holder, below;
         folder.folder = upper_.root();
@@ -10799,18 +10837,19 @@ class change_writer {
 
     entry_writer<Out>& entries_;
     tree_walker const& upper_;
-    std::set<std::string, std::less<>> written_; // directories that have an entry
+    std::set<std::string> written_; // directories that have an entry
     std::map<inode_key, std::vector<std::string>> unchanged_names_;
 };
 
 /// Adds up what change_writer would write.
 struct change_meter {
     std::uint64_t total = end_of_archive_size;
-    std::set<inode_key> seen{};
+    names_by_inode seen{};
 
     void removed(tree_item const&) { total += tar_block_size; }
     void written(tree_item const& item) {
-        total += size_in_tar(item, !has_other_names(item) || seen.insert(inode_of(item)).second);
+        total +=
+            size_in_tar(item, !has_other_names(item) || seen.try_emplace(inode_of(item), item.path).second);
     }
     void unmodified(tree_item const&) {}
 };
@@ -10879,10 +10918,11 @@ struct directory_layer {
     /// The size of the tar, but for extended headers. Walks the tree and opens no file.
     [[nodiscard]] std::uint64_t estimated_size() const {
         tree_walker walk{path, reserved};
-        std::set<detail::inode_key> seen;
+        detail::names_by_inode seen;
         std::uint64_t total = detail::end_of_archive_size;
         while (auto const* item = walk.next()) {
-            auto const first = !detail::has_other_names(*item) || seen.insert(detail::inode_of(*item)).second;
+            auto const first = !detail::has_other_names(*item) ||
+                               seen.try_emplace(detail::inode_of(*item), item->path).second;
             total += detail::size_in_tar(*item, first);
         }
         return total;

@@ -20,6 +20,15 @@ struct unsized {
     [[nodiscard]] std::string description() const { return "unsized"; }
 };
 
+struct stored_only {
+    layer_blob facts;
+    [[nodiscard]] layer_blob const& stored() const { return facts; }
+    [[nodiscard]] static span_source reader() { return span_source{"packed"}; }
+    [[nodiscard]] static std::string description() { return "stored"; }
+};
+
+static_assert(stored_layer<stored_only> && !writes_tar<stored_only>);
+
 } // namespace
 
 TEST_CASE("any layer source gives what its source gives", "[layer][any]") {
@@ -66,5 +75,11 @@ TEST_CASE("a stored layer stays one", "[layer][any]") {
         CHECK(out.text == "packed");
         reader.rewind();
     }
+    CHECK(trees::error_of([&] { trees::tar_of(layer); }).code() == error_code::format); // "packed" is no zstd
+}
+
+TEST_CASE("a stored layer that cannot write a tar says so", "[layer][any]") {
+    auto const name = digest::of<sha256>(as_bytes("packed"));
+    any_layer_source const layer{stored_only{{{name, 6}, name, "zstd", {}, {}, {}}}};
     CHECK(trees::error_of([&] { trees::tar_of(layer); }).code() == error_code::unsupported);
 }

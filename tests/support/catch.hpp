@@ -7,10 +7,14 @@
 #include <catch2/catch_all.hpp>
 
 /// Matches a text that has `part` somewhere.
-inline auto contains(std::string const& part) { return Catch::Matchers::ContainsSubstring(part); }
+inline auto contains(std::string const& part) {
+    return Catch::Matchers::ContainsSubstring(part);
+}
 #else
 #include <catch2/catch.hpp>
 
 /// Matches a text that has `part` somewhere.
-inline auto contains(std::string const& part) { return Catch::Matchers::Contains(part); }
+inline auto contains(std::string const& part) {
+    return Catch::Matchers::Contains(part);
+}
 #endif
