@@ -6,6 +6,14 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <nlohmann/json.hpp>
+#include <range/v3/algorithm/contains.hpp>
+#include <range/v3/algorithm/find.hpp>
+#include <range/v3/algorithm/min_element.hpp>
+#include <range/v3/algorithm/sort.hpp>
+#include <range/v3/algorithm/unique.hpp>
+#include <range/v3/range/conversion.hpp>
+#include <range/v3/view/reverse.hpp>
+#include <range/v3/view/transform.hpp>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -7190,8 +7198,7 @@ class spec_builder {
             annotate(*annotation, given.value);
             return;
         }
-        auto const rule = std::find_if(rules.begin(), rules.end(),
-                                       [&](option_rule const& r) { return r.name == given.key; });
+        auto const rule = ranges::find(rules, given.key, &option_rule::name);
         if (rule == rules.end())
             throw option_error{given.key, "unknown option at position " + std::to_string(given.position) +
                                               "; the nearest known one is '" + nearest(given.key) + "'"};
@@ -7363,10 +7370,8 @@ class spec_builder {
     }
 
     [[nodiscard]] static std::string nearest(std::string_view key) {
-        auto const best =
-            std::min_element(rules.begin(), rules.end(), [key](option_rule const& a, option_rule const& b) {
-                return edit_distance(key, a.name) < edit_distance(key, b.name);
-            });
+        auto const best = ranges::min_element(
+            rules, {}, [key](option_rule const& rule) { return edit_distance(key, rule.name); });
         if (auto const dot = key.find('.'); dot != std::string_view::npos) {
             constexpr std::string_view annotation = "annotation";
             if (edit_distance(key.substr(0, dot), annotation) < edit_distance(key, best->name))
@@ -7399,9 +7404,9 @@ inline constexpr std::array<spec_builder::option_rule, 13> spec_builder::rules{{
 }};
 
 inline output_type parse_output_type(attributes const& given) {
-    auto const last =
-        std::find_if(given.rbegin(), given.rend(), [](attribute const& a) { return a.key == "type"; });
-    if (last == given.rend())
+    auto const backwards = ranges::views::reverse(given); // the last one counts
+    auto const last = ranges::find(backwards, "type", &attribute::key);
+    if (last == backwards.end())
         throw option_error{"type", "--output requires type=<type>: image, oci, docker, local or tar"};
     if (last->value == "image") return output_type::image;
     if (last->value == "oci") return output_type::oci;
@@ -7653,14 +7658,9 @@ class layout_archive {
     /// once.
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
         if (started_) restart();
-        std::vector<descriptor> order;
-        order.reserve(graph.contents.size());
-        for (auto const& node : graph.contents) order.push_back(node.what);
-        std::sort(order.begin(), order.end(),
-                  [](auto const& a, auto const& b) { return a.digest < b.digest; });
-        order.erase(std::unique(order.begin(), order.end(),
-                                [](auto const& a, auto const& b) { return a.digest == b.digest; }),
-                    order.end());
+        auto order = graph.contents | ranges::views::transform(&image_node::what) | ranges::to<std::vector>();
+        ranges::sort(order, {}, &descriptor::digest);
+        order.erase(ranges::unique(order, {}, &descriptor::digest), order.end());
         return order;
     }
 
@@ -7825,9 +7825,7 @@ class docker_archive_sink : public layout_archive {
 
     // A graph may lack layers that can be fetched from elsewhere; `docker load` does not fetch.
     static void require_among(std::vector<descriptor> const& contents, digest const& layer) {
-        bool const found = std::any_of(contents.begin(), contents.end(),
-                                       [&](descriptor const& what) { return what.digest == layer; });
-        if (!found)
+        if (!ranges::contains(contents, layer, &descriptor::digest))
             throw error{error_code::unsupported, "archive", layer.text(),
                         "the source does not have this layer, which a docker archive must hold"};
     }
@@ -8628,8 +8626,7 @@ class layer_changes {
         std::vector<std::pair<file_identity, directory_state>> all{directories_.begin(), directories_.end()};
         directories_.clear();
         added_.clear();
-        std::sort(all.begin(), all.end(),
-                  [](auto const& a, auto const& b) { return a.second.path > b.second.path; });
+        ranges::sort(all, std::greater<>{}, [](auto const& one) { return one.second.path; });
         for (auto const& [id, wanted] : all) {
             auto const handle = root.find_directory(wanted.path);
             if (!handle) throw system_error{"set time of", wanted.path, errno};

@@ -9,6 +9,10 @@
 #include <shiplap/export/policies.hpp>
 #include <shiplap/image/reference.hpp>
 
+#include <range/v3/algorithm/find.hpp>
+#include <range/v3/algorithm/min_element.hpp>
+#include <range/v3/view/reverse.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -60,8 +64,7 @@ class spec_builder {
             annotate(*annotation, given.value);
             return;
         }
-        auto const rule = std::find_if(rules.begin(), rules.end(),
-                                       [&](option_rule const& r) { return r.name == given.key; });
+        auto const rule = ranges::find(rules, given.key, &option_rule::name);
         if (rule == rules.end())
             throw option_error{given.key, "unknown option at position " + std::to_string(given.position) +
                                               "; the nearest known one is '" + nearest(given.key) + "'"};
@@ -233,10 +236,8 @@ class spec_builder {
     }
 
     [[nodiscard]] static std::string nearest(std::string_view key) {
-        auto const best =
-            std::min_element(rules.begin(), rules.end(), [key](option_rule const& a, option_rule const& b) {
-                return edit_distance(key, a.name) < edit_distance(key, b.name);
-            });
+        auto const best = ranges::min_element(
+            rules, {}, [key](option_rule const& rule) { return edit_distance(key, rule.name); });
         if (auto const dot = key.find('.'); dot != std::string_view::npos) {
             constexpr std::string_view annotation = "annotation";
             if (edit_distance(key.substr(0, dot), annotation) < edit_distance(key, best->name))
@@ -269,9 +270,9 @@ inline constexpr std::array<spec_builder::option_rule, 13> spec_builder::rules{{
 }};
 
 inline output_type parse_output_type(attributes const& given) {
-    auto const last =
-        std::find_if(given.rbegin(), given.rend(), [](attribute const& a) { return a.key == "type"; });
-    if (last == given.rend())
+    auto const backwards = ranges::views::reverse(given); // the last one counts
+    auto const last = ranges::find(backwards, "type", &attribute::key);
+    if (last == backwards.end())
         throw option_error{"type", "--output requires type=<type>: image, oci, docker, local or tar"};
     if (last->value == "image") return output_type::image;
     if (last->value == "oci") return output_type::oci;

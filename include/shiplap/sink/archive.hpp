@@ -18,6 +18,11 @@
 #include <shiplap/store/layout_index.hpp>
 #include <shiplap/tar/writer.hpp>
 
+#include <range/v3/algorithm/sort.hpp>
+#include <range/v3/algorithm/unique.hpp>
+#include <range/v3/range/conversion.hpp>
+#include <range/v3/view/transform.hpp>
+
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
@@ -110,14 +115,9 @@ class layout_archive {
     /// once.
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
         if (started_) restart();
-        std::vector<descriptor> order;
-        order.reserve(graph.contents.size());
-        for (auto const& node : graph.contents) order.push_back(node.what);
-        std::sort(order.begin(), order.end(),
-                  [](auto const& a, auto const& b) { return a.digest < b.digest; });
-        order.erase(std::unique(order.begin(), order.end(),
-                                [](auto const& a, auto const& b) { return a.digest == b.digest; }),
-                    order.end());
+        auto order = graph.contents | ranges::views::transform(&image_node::what) | ranges::to<std::vector>();
+        ranges::sort(order, {}, &descriptor::digest);
+        order.erase(ranges::unique(order, {}, &descriptor::digest), order.end());
         return order;
     }
 

@@ -18,6 +18,8 @@
 #include <shiplap/image/reference.hpp>
 #include <shiplap/sink/archive.hpp>
 
+#include <range/v3/algorithm/contains.hpp>
+
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -77,9 +79,7 @@ class docker_archive_sink : public layout_archive {
 
     // A graph may lack layers that can be fetched from elsewhere; `docker load` does not fetch.
     static void require_among(std::vector<descriptor> const& contents, digest const& layer) {
-        bool const found = std::any_of(contents.begin(), contents.end(),
-                                       [&](descriptor const& what) { return what.digest == layer; });
-        if (!found)
+        if (!ranges::contains(contents, layer, &descriptor::digest))
             throw error{error_code::unsupported, "archive", layer.text(),
                         "the source does not have this layer, which a docker archive must hold"};
     }
