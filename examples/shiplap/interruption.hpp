@@ -2,6 +2,9 @@
 // Ctrl-C as an exception: a signal is noted, and whoever works looks at the note and throws, so that every unfinished
 // output takes back what it has made on the way out. Looked at with every progress event, every piece of a layer and
 // every piece read from an image or a pipe.
+//
+// SIGKILL leaves no time for that. Unfinished archives and layouts vanish all the same, for they are files without a
+// name; of an extraction a hidden directory .shiplap-* stays beside the destination, to be removed by hand.
 
 #include <shiplap/bytes/file.hpp>
 #include <shiplap/layer/any.hpp>

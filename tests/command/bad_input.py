@@ -1,6 +1,8 @@
 #!/usr/bin/python3
-"""bad_input.py COMMAND [WORD...]: whatever is wrong is answered with the right exit code and a message that names it, and leaves
-everything as it was: after each row its folder holds what it held before, hidden files included."""
+"""bad_input.py COMMAND [WORD...]: what is wrong is answered with the right exit code and a message that names it.
+
+It also leaves everything as it was: after each row its folder holds what it held before, hidden files included.
+"""
 
 import contextlib
 import functools
@@ -12,7 +14,6 @@ import socket
 import subprocess
 import tarfile
 import threading
-import time
 
 from common import (COMMAND, END, IS_ROOT, Stopped, Table, become_nobody, environment, expect, expect_equal, expect_in,
                     expect_untouched, member, random_file, run, sha256, small_tree, survey, tar_of, write_layout)
@@ -177,7 +178,8 @@ def vanishes(change, fragments, arguments, work):
         listener.bind("a-socket")  # its name comes before all others there
     stopped = Stopped(work, *arguments)
     change(tree)
-    before = {path: facts for path, facts in survey(work).items() if not path.startswith(".shiplap-")}  # its staging area
+    staging = ".shiplap-"  # the command's own area, which has to go as well
+    before = {path: facts for path, facts in survey(work).items() if not path.startswith(staging)}
     code, out, err = stopped.go_on()
     expect_equal((code, out), (FAILED, b""), f"exit code and output; standard error: {err}")
     for fragment in ["a-socket", *fragments]:
@@ -222,10 +224,13 @@ def changes_while_read(change, name, arguments, work):
     expect_equal(sorted(survey(work)), sorted({"home", "tmp", "tree", name}), "what is there")
 
 
-for name, change in [("touched", lambda file: os.utime(file.fileno())), ("growing", lambda file: os.write(file.fileno(), b"x"))]:
-    table.add(f"file {name} while it is read", functools.partial(changes_while_read, change, "tree/big", [*TO_ARCHIVE, "tree"]))
+for name, change in [("touched", lambda file: os.utime(file.fileno())),
+                     ("growing", lambda file: os.write(file.fileno(), b"x"))]:
+    table.add(f"file {name} while it is read",
+              functools.partial(changes_while_read, change, "tree/big", [*TO_ARCHIVE, "tree"]))
 table.add("tar touched while it is read",
-          functools.partial(changes_while_read, lambda file: os.utime(file.fileno()), "in.tar", [*TO_ARCHIVE, "in.tar"]))
+          functools.partial(changes_while_read, lambda file: os.utime(file.fileno()), "in.tar",
+                            [*TO_ARCHIVE, "in.tar"]))
 
 # --- tars as inputs: plain, packed, broken ---------------------------------------------------------------------
 
@@ -304,7 +309,8 @@ for name, spec, code, *fragments in DESTINATIONS:
 
 NEW = {"archive": ["-o", "type=oci,dest=place/old.tar"], "docker archive": ["-o", "type=docker,dest=place/old.tar"],
        "new archive": ["-o", "type=oci,dest=place/new.tar"], "layout": ["-o", "type=oci,tar=false,dest=place/layout"],
-       "new layout": ["-o", "type=oci,tar=false,dest=place/deep/new"], "store": ["-o", "type=image", "--store", "place/layout", "-t", "a"],
+       "new layout": ["-o", "type=oci,tar=false,dest=place/deep/new"],
+       "store": ["-o", "type=image", "--store", "place/layout", "-t", "a"],
        "directory": ["-o", "type=local,dest=place/out"], "tar": ["-o", "type=tar,dest=place/old.tar"]}
 
 
@@ -333,7 +339,8 @@ def file_too_large(arguments, work):
 def disk_full(arguments, work):
     place = work / "place"
     place.mkdir()
-    if not IS_ROOT or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], stderr=subprocess.DEVNULL).returncode:
+    if not IS_ROOT or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place],
+                                     stderr=subprocess.DEVNULL).returncode:
         return print("disk full: cannot mount a small file system here; only the limit on file sizes was tested")
     try:
         old_content(place)
@@ -395,9 +402,11 @@ IMAGES = [
     ("a layer is truncated", lambda layout: edit(blob(layout, LAYER), lambda data: data[:-1]), [], sha256(LAYER)),
     ("a layer is longer", lambda layout: edit(blob(layout, LAYER), lambda data: data + b"x"), [], sha256(LAYER)),
     ("index.json is no JSON", lambda layout: edit(layout / "index.json", lambda data: data[:-1]), [], "index.json"),
-    ("index.json repeats a member", lambda layout: edit(layout / "index.json", lambda data: b'{"schemaVersion":2,' + data[1:]), [],
+    ("index.json repeats a member",
+     lambda layout: edit(layout / "index.json", lambda data: b'{"schemaVersion":2,' + data[1:]), [],
      "index.json", "schemaVersion"),
-    ("unknown version of layout", lambda layout: (layout / "oci-layout").write_text('{"imageLayoutVersion":"9"}'), [], "1.0.0"),
+    ("unknown version of layout", lambda layout: (layout / "oci-layout").write_text('{"imageLayoutVersion":"9"}'), [],
+     "1.0.0"),
 ]
 
 
@@ -464,13 +473,18 @@ HOSTILE = [  # name, the tar's members, fragments of the message
     ("leads up", [member("../canary", b"evil")], "../canary"),
     ("leads up from below", [member("a/../../canary", b"evil")], "a/../../canary"),
     ("leads up far", [member("a/" + "../" * 40 + "etc/evil", b"evil")], "etc/evil"),
-    ("symbolic link, then through it", [member("d", kind=LINK, link="../outside"), member("d/canary", b"evil")], "d/canary"),
-    ("absolute link, then through it", [member("d", kind=LINK, link="OUTSIDE"), member("d/canary", b"evil")], "d/canary"),
-    ("loop of links", [member("a", kind=LINK, link="b"), member("b", kind=LINK, link="a"), member("a/x", b"evil")], "a/x"),
+    ("symbolic link, then through it", [member("d", kind=LINK, link="../outside"), member("d/canary", b"evil")],
+     "d/canary"),
+    ("absolute link, then through it", [member("d", kind=LINK, link="OUTSIDE"), member("d/canary", b"evil")],
+     "d/canary"),
+    ("loop of links", [member("a", kind=LINK, link="b"), member("b", kind=LINK, link="a"), member("a/x", b"evil")],
+     "a/x"),
     ("directory through a link", [member("d", kind=LINK, link="OUTSIDE"), member("d/new/", kind=DIRECTORY)], "d/new"),
-    ("hard link to outside", [member("h", kind=HARD, link="../outside/canary"), member("h", b"evil")], "'h'", "../outside/canary"),
+    ("hard link to outside", [member("h", kind=HARD, link="../outside/canary"), member("h", b"evil")], "'h'",
+     "../outside/canary"),
     ("hard link to an absolute path", [member("h", kind=HARD, link="OUTSIDE/canary")], "'h'"),
-    ("hard link through a link", [member("d", kind=LINK, link="OUTSIDE"), member("h", kind=HARD, link="d/canary"), member("h", b"evil")], "'h'"),
+    ("hard link through a link",
+     [member("d", kind=LINK, link="OUTSIDE"), member("h", kind=HARD, link="d/canary"), member("h", b"evil")], "'h'"),
     ("hard link to nothing", [member("h", kind=HARD, link="none")], "'h'", "none"),
     ("bare whiteout", [member("d/.wh.")], "d/.wh."),
     ("whiteout of itself", [member("d/.wh..")], "d/.wh.."),
@@ -489,7 +503,8 @@ HOSTILE = [  # name, the tar's members, fragments of the message
     ("PAX size that is none", [pax(b"12 size=-1x\n", member("liar", b"x"))], "size"),
     ("PAX path that leads up", [pax(b"18 path=../canary\n", member("innocent", b"evil"))], "../canary"),
     ("PAX header of 100 MiB", [member("PaxHeader", kind=tarfile.XHDTYPE, size=100 << 20), bytes(4096)], "1048576"),
-    ("long name of 1 GiB", [member("././@LongLink", kind=tarfile.GNUTYPE_LONGNAME, size=1 << 30), bytes(4096)], "65536"),
+    ("long name of 1 GiB", [member("././@LongLink", kind=tarfile.GNUTYPE_LONGNAME, size=1 << 30), bytes(4096)],
+     "65536"),
     ("unknown kind of entry", [member("odd", kind=b"Z")], "odd"),
 ]
 
@@ -540,7 +555,8 @@ def hostile_links_upwards_end_at_the_root(work):
     """As they would in the container: ".." of the root is the root."""
     (work / "outside").mkdir()
     (work / "outside/canary").write_text("alive")
-    data = tar_of(member("a", kind=LINK, link=".."), member("b", kind=LINK, link="a/.."), member("b/outside/canary", b"inside"),
+    data = tar_of(member("a", kind=LINK, link=".."), member("b", kind=LINK, link="a/.."),
+                  member("b/outside/canary", b"inside"),
                   member("c", kind=LINK, link="/"), member("c/outside/other", b"inside"))
     write_layout(work / "image", [data])
     before = survey(work)
@@ -552,7 +568,8 @@ def hostile_links_upwards_end_at_the_root(work):
 
 @table.row
 def hostile_device_nodes_are_left_out(work):
-    data = tar_of(member("dev/sda", kind=tarfile.BLKTYPE, devmajor=8), member("dev/mem", kind=tarfile.CHRTYPE, devmajor=1, devminor=1))
+    data = tar_of(member("dev/sda", kind=tarfile.BLKTYPE, devmajor=8),
+                  member("dev/mem", kind=tarfile.CHRTYPE, devmajor=1, devminor=1))
     write_layout(work / "image", [data])
     code, _, err = run(work, "copy", "oci-layout:image", "rootfs:out")
     expect_equal(code, 0, err)

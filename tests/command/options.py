@@ -74,7 +74,8 @@ for options, path, wanted in SETTINGS:
 KEYS = [
     ("compression=uncompressed", ("manifests", 0, "layers", 0, "mediaType"), OCI + "layer.v1.tar"),
     ("compression=zstd,compression-level=19", ("manifests", 0, "layers", 0, "mediaType"), OCI + "layer.v1.tar+zstd"),
-    ("compression=estargz", ("manifests", 0, "layers", 0, "annotations", "io.containers.estargz.uncompressed-size"), None),
+    ("compression=estargz", ("manifests", 0, "layers", 0, "annotations", "io.containers.estargz.uncompressed-size"),
+     None),
     ("name=a,\"name=b:1,c:2\"", ("root", "annotations", "org.opencontainers.image.ref.name"), "1"),
     ("annotation.Some.Key=v", ("manifests", 0, "annotations"), {"Some.Key": "v"}),
     ("source-date-epoch=0", ("manifests", 0, "configuration", "created"), "1970-01-01T00:00:00Z"),
@@ -262,7 +263,8 @@ def the_result_on_standard_output_progress_on_standard_error(work):
 
 @table.row
 def metadata_file(work):
-    digest = export(work, "--metadata-file", "facts.json", "-t", "app:1", "-t", "b", spec="type=image", SHIPLAP_STORE="st")
+    digest = export(work, "--metadata-file", "facts.json", "-t", "app:1", "-t", "b", spec="type=image",
+                    SHIPLAP_STORE="st")
     facts = json.loads((work / "facts.json").read_text())
     image = inspect(work, "store:app:1", SHIPLAP_STORE="st")
     expect_equal(facts["containerimage.digest"], digest, "digest")
@@ -274,13 +276,16 @@ def metadata_file(work):
 @table.row
 def config_to_start_from(work):
     (work / "config.json").write_text(json.dumps({
-        "architecture": "s390x", "os": "linux", "config": {"Env": ["A=1", "B=2"], "Cmd": ["old"], "StopSignal": "SIGINT"},
+        "architecture": "s390x", "os": "linux",
+        "config": {"Env": ["A=1", "B=2"], "Cmd": ["old"], "StopSignal": "SIGINT"},
         "rootfs": {"type": "layers", "diff_ids": []}}))
-    config = exported(work, "--config", "config.json", "--env", "A=3", "--entrypoint", "new")["manifests"][0]["configuration"]
+    found = exported(work, "--config", "config.json", "--env", "A=3", "--entrypoint", "new")
+    config = found["manifests"][0]["configuration"]
     expect_equal(config["architecture"], "s390x", "architecture")
     expect_equal(config["config"]["StopSignal"], "SIGINT", "stop signal")
     expect_equal(config["config"]["Env"], ["A=3", "B=2"], "environment")
-    expect_equal((config["config"]["Entrypoint"], config["config"].get("Cmd")), (["new"], None), "an entrypoint drops the command")
+    expect_equal((config["config"]["Entrypoint"], config["config"].get("Cmd")), (["new"], None),
+                 "an entrypoint drops the command")
 
 
 @table.row
@@ -343,12 +348,13 @@ def copy_keeps_or_changes_names(work):
 
 @table.row
 def inspect_as_text_and_json(work):
-    digest = export(work, "-t", "app:1", "--cmd", "hello", "--annotation", "k=v", "--env", "E=\x1b[31m", spec="type=oci,dest=image.tar")
+    digest = export(work, "-t", "app:1", "--cmd", "hello", "--annotation", "k=v", "--env", "E=\x1b[31m",
+                    spec="type=oci,dest=image.tar")
     text = succeed(work, "inspect", "oci-archive:image.tar")
     image = inspect(work, "oci-archive:image.tar")
     layer, config = image["manifests"][0]["layers"][0], image["manifests"][0]["configuration"]
-    for fragment in [digest, layer["digest"], layer["mediaType"], config["rootfs"]["diff_ids"][0], "docker.io/library/app:1",
-                     "hello", "k=v", "linux/"]:
+    for fragment in [digest, layer["digest"], layer["mediaType"], config["rootfs"]["diff_ids"][0],
+                     "docker.io/library/app:1", "hello", "k=v", "linux/"]:
         expect_in(fragment, text, "inspect")
     expect("\x1b" not in text, "control characters reach the terminal")
 
@@ -372,8 +378,9 @@ def help_and_version(work):
         expect_equal((code, err), (0, ""), " ".join(words))
         expect_in("shiplap", out.decode(), " ".join(words))
     code, out, _ = run(work, "--help", progress=None)
-    for option in ["--output", "--tag", "--platform", "--annotation", "--label", "--env", "--entrypoint", "--cmd", "--workdir", "--user",
-                   "--expose", "--config", "--metadata-file", "--progress", "--store", "--digest", "--jobs", "copy", "inspect"]:
+    for option in ["--output", "--tag", "--platform", "--annotation", "--label", "--env", "--entrypoint", "--cmd",
+                   "--workdir", "--user", "--expose", "--config", "--metadata-file", "--progress", "--store",
+                   "--digest", "--jobs", "copy", "inspect"]:
         expect_in(option, out.decode(), "--help")
 
 
@@ -381,7 +388,8 @@ def help_and_version(work):
 def closed_standard_streams_do_no_harm(work):
     small_tree(work)
     for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]:
-        subprocess.run(["sh", "-c", f'"$0" -o type=oci,dest=image.tar tree {closed}', COMMAND], cwd=work, env=environment(work),
+        subprocess.run(["sh", "-c", f'"$0" -o type=oci,dest=image.tar tree {closed}', COMMAND], cwd=work,
+                       env=environment(work),
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         inspect(work, "oci-archive:image.tar")
         (work / "image.tar").unlink()

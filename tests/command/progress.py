@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""progress.py COMMAND [WORD...]: bars on a terminal of any width, lines elsewhere, JSON where asked; results never among them."""
+"""progress.py COMMAND [WORD...]: bars on a terminal of any width, lines elsewhere, JSON where asked for."""
 
 import fcntl
 import functools
@@ -21,10 +21,11 @@ EXPORT = ["-o", "type=oci,dest=image.tar"]
 
 
 def on_terminal(work, columns, *arguments, rows=24):
-    """Runs the command with standard error on a terminal; returns exit code, standard output, what the terminal was sent."""
+    """Runs the command with standard error on a terminal: exit code, standard output, what the terminal was sent."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    process = subprocess.Popen([COMMAND, *map(str, arguments)], cwd=work, env=environment(work), stdin=subprocess.DEVNULL,
+    process = subprocess.Popen([COMMAND, *map(str, arguments)], cwd=work, env=environment(work),
+                               stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=theirs)
     os.close(theirs)
     sent = b""
@@ -94,10 +95,10 @@ def terminal_of_unknown_size(work):
 
 @table.row
 def terminal_with_a_time_to_go(work):
-    """A tar that comes in slowly has no known size; a tree has, and so a share and an ETA."""
     (work / "tree").mkdir()
     random_file(work / "tree/data", 96 << 20)
-    _, _, sent = on_terminal(work, 100, "-o", "type=oci,dest=image.tar,compression=gzip,compression-level=9", "--jobs", 1, "tree")
+    slowly = "type=oci,dest=image.tar,compression=gzip,compression-level=9"
+    _, _, sent = on_terminal(work, 100, "-o", slowly, "--jobs", 1, "tree")
     expect(re.search(rb"ETA \d+\.\ds", sent), "there is no ETA")
 
 
@@ -174,7 +175,8 @@ def json_lines(work):
     expect_equal([one[0]["activity"] for one in work_done.values()], ["pack", "copy", "copy", "copy"], "activities")
     for one in work_done.values():
         kinds = [event["event"] for event in one]
-        expect_equal((kinds[0], kinds[-1], set(kinds[1:-1]) <= {"advanced"}), ("started", "finished", True), f"order of {kinds}")
+        expect_equal((kinds[0], kinds[-1], set(kinds[1:-1]) <= {"advanced"}), ("started", "finished", True),
+                     f"order of {kinds}")
         counts = [event["bytes"] for event in one]
         expect_equal(counts, sorted(counts), "bytes")
         expect(one[-1]["bytes"] <= one[-1]["total"] * 1.01, f"more than the total: {one[-1]}")

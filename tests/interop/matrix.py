@@ -175,7 +175,7 @@ class Matrix:
         expect(not file.exists() and not list(file.parent.glob(".*")), "something is left of a refused export")
 
     def input_that_is_no_text(self):
-        """The path of an input goes into the history and into progress lines, which are JSON."""
+        """The path of an input goes into progress lines, which are JSON; it does not go into the image."""
         tree = bytes(self.work.place("tree")) + b"-\xff-\xed\xa0\x80-\n"
         trees.random_tree(tree, "no text")
         layout = self.work.place("layout")
@@ -183,7 +183,7 @@ class Matrix:
         image = check_layout(layout, "gzip", "oci", "sha256")
         expect_tar_is_tree(image.plain[0], tree)
         made_by = image.config["history"][0]["created_by"]
-        expect("\\xff-\\xed\\xa0\\x80-\\x0a" in made_by, f"created_by is {made_by!r}")
+        expect(made_by == "created by shiplap", f"created_by is {made_by!r}")
 
     def root_file_systems(self):
         """type=local and type=tar, of one layer: the source, and the layer's own tar."""
