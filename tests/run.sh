@@ -54,7 +54,10 @@ threads() {
     build tsan shiplap_concurrent_tests
     run tsan -L concurrent
 }
-tidy() { build tidy shiplap_tidy; }
+tidy() {
+    cmake --preset tidy -B "$root/build-tidy"
+    cmake --build "$root/build-tidy" -j "$jobs" --target shiplap_tidy -- -k 0 # all findings, not the first alone
+}
 
 steps=("$@")
 [ $# -gt 0 ] || steps=(packages gcc sanitize threads tidy)

@@ -2379,7 +2379,7 @@ inline std::string little_endian_32(std::uint32_t value) {
 /// The ten bytes in front of the deflate stream. `flags` is FLG, 4 announcing an extra field.
 inline std::string gzip_header(int level, char flags = 0) {
     // XFL: what compress/gzip of Go and zlib write, 2 for the smallest and 4 for the fastest level.
-    char const effort = level == 9 ? 2 : level == 1 ? 4 : 0;
+    char const effort = level == 9 ? '\2' : level == 1 ? '\4' : '\0';
     return {'\x1f', '\x8b', 8, flags, 0, 0, 0, 0, effort, '\xff'};
 }
 
@@ -4120,7 +4120,7 @@ inline json parse_json(std::string_view text, std::string_view subject) {
     // that of nlohmann::json, which the library's header instantiates anyway and which gives the same events.
     detail::strict_json_builder builder;
     auto adapter = nlohmann::detail::input_adapter(text.data(), text.data() + text.size());
-    nlohmann::detail::parser<nlohmann::json, decltype(adapter)> parser{std::move(adapter)};
+    nlohmann::detail::parser<nlohmann::json, decltype(adapter)> parser{adapter};
     if (!parser.sax_parse(&builder)) throw fail(builder.error());
     return builder.take();
 }
@@ -4383,7 +4383,7 @@ inline platform parse_platform(std::string_view text) {
         out.variant = host.variant;
         return out;
     }
-    platform const as_machine = normalised({.os = host.os, .architecture = std::string{parts[0]}});
+    platform as_machine = normalised({.os = host.os, .architecture = std::string{parts[0]}});
     if (!known(detail::known_architectures, as_machine.architecture) || !out.os_version.empty())
         throw fail("is neither a known operating system nor a known architecture");
     return as_machine;
@@ -5697,7 +5697,7 @@ inline descriptor describe(std::string_view media_type, std::string_view text, d
 /// The platform of the image: that of the configuration. Asking for another one is an error, since an index
 /// would promise what the configuration denies.
 inline platform checked_platform(std::string_view config, std::optional<platform> const& asked) {
-    auto const found = normalised(read_config(config, "image configuration").platform);
+    auto found = normalised(read_config(config, "image configuration").platform);
     if (asked && format(normalised(*asked)) != format(found))
         throw option_error{"assemble image", format(*asked),
                            "the image configuration is for the platform " + format(found)};
@@ -6929,9 +6929,8 @@ std::vector<layer_blob> pack_all(std::vector<any_layer_source> const& layers, C 
 }
 
 inline std::vector<reference> parse_names(std::vector<std::string> const& names) {
-    std::vector<reference> parsed;
-    for (auto const& name : names) parsed.push_back(reference::parse(name).with_default_tag());
-    return parsed;
+    auto const complete = [](std::string const& name) { return reference::parse(name).with_default_tag(); };
+    return names | ranges::views::transform(complete) | ranges::to<std::vector>();
 }
 
 inline image_options options_for(build_result const& result, export_options const& options) {

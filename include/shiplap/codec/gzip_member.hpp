@@ -26,7 +26,7 @@ inline std::string little_endian_32(std::uint32_t value) {
 /// The ten bytes in front of the deflate stream. `flags` is FLG, 4 announcing an extra field.
 inline std::string gzip_header(int level, char flags = 0) {
     // XFL: what compress/gzip of Go and zlib write, 2 for the smallest and 4 for the fastest level.
-    char const effort = level == 9 ? 2 : level == 1 ? 4 : 0;
+    char const effort = level == 9 ? '\2' : level == 1 ? '\4' : '\0';
     return {'\x1f', '\x8b', 8, flags, 0, 0, 0, 0, effort, '\xff'};
 }
 

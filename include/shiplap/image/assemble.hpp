@@ -61,7 +61,7 @@ inline descriptor describe(std::string_view media_type, std::string_view text, d
 /// The platform of the image: that of the configuration. Asking for another one is an error, since an index
 /// would promise what the configuration denies.
 inline platform checked_platform(std::string_view config, std::optional<platform> const& asked) {
-    auto const found = normalised(read_config(config, "image configuration").platform);
+    auto found = normalised(read_config(config, "image configuration").platform);
     if (asked && format(normalised(*asked)) != format(found))
         throw option_error{"assemble image", format(*asked),
                            "the image configuration is for the platform " + format(found)};

@@ -260,7 +260,7 @@ inline json parse_json(std::string_view text, std::string_view subject) {
     // that of nlohmann::json, which the library's header instantiates anyway and which gives the same events.
     detail::strict_json_builder builder;
     auto adapter = nlohmann::detail::input_adapter(text.data(), text.data() + text.size());
-    nlohmann::detail::parser<nlohmann::json, decltype(adapter)> parser{std::move(adapter)};
+    nlohmann::detail::parser<nlohmann::json, decltype(adapter)> parser{adapter};
     if (!parser.sax_parse(&builder)) throw fail(builder.error());
     return builder.take();
 }

@@ -153,7 +153,7 @@ inline platform parse_platform(std::string_view text) {
         out.variant = host.variant;
         return out;
     }
-    platform const as_machine = normalised({.os = host.os, .architecture = std::string{parts[0]}});
+    platform as_machine = normalised({.os = host.os, .architecture = std::string{parts[0]}});
     if (!known(detail::known_architectures, as_machine.architecture) || !out.os_version.empty())
         throw fail("is neither a known operating system nor a known architecture");
     return as_machine;
