@@ -4119,8 +4119,9 @@ inline json parse_json(std::string_view text, std::string_view subject) {
     // The parser itself instead of json::sax_parse(), which also instantiates the readers of all binary formats; and
     // that of nlohmann::json, which the library's header instantiates anyway and which gives the same events.
     detail::strict_json_builder builder;
-    auto adapter = nlohmann::detail::input_adapter(text.data(), text.data() + text.size());
-    nlohmann::detail::parser<nlohmann::json, decltype(adapter)> parser{adapter};
+    using input = decltype(nlohmann::detail::input_adapter(text.data(), text.data()));
+    nlohmann::detail::parser<nlohmann::json, input> parser{
+        nlohmann::detail::input_adapter(text.data(), text.data() + text.size())};
     if (!parser.sax_parse(&builder)) throw fail(builder.error());
     return builder.take();
 }
