@@ -38,7 +38,7 @@ TEST_CASE("what write_file writes, read_file reads", "[file]") {
 
 TEST_CASE("modes are exact whatever the umask", "[file]") {
     temp_dir dir;
-    auto const before = ::umask(GENERATE(0000, 0022, 0077));
+    auto const before = ::umask(GENERATE(as<::mode_t>{}, 0000, 0022, 0077));
     write_file(dir / "a", "x", 0664);
     ::umask(before);
     CHECK(mode_of(dir / "a") == 0664);

@@ -20,7 +20,7 @@ struct my_hash {
 };
 
 struct nameless {
-    static constexpr std::size_t size = 32;
+    [[maybe_unused]] static constexpr std::size_t size = 32;
     using hasher = my_hash::hasher;
 };
 

@@ -173,3 +173,9 @@ TEST_CASE("json: accepts nothing that the parser alone refuses, and refuses only
         }
     CHECK(same > 10'000);
 }
+
+TEST_CASE("text that is not UTF-8 cannot be written", "[json]") {
+    json const document{{"key", "\xff"}};
+    CHECK_THROWS_WITH(pretty(document), contains("not UTF-8"));
+    CHECK_THROWS_AS(compact(document), format_error);
+}

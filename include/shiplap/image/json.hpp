@@ -266,14 +266,27 @@ inline json parse_json(std::string_view text, std::string_view subject) {
     return builder.take();
 }
 
-/// Indented by two spaces, as Go's json.MarshalIndent(v, "", "  "): manifests and indexes.
-inline std::string pretty(json const& value) {
-    return detail::escape_html(value.dump(2));
+namespace detail {
+
+inline std::string dumped(json const& value, int indent) {
+    try {
+        return escape_html(value.dump(indent));
+    } catch (json::exception const&) { // the only one that it throws: what came in by parse_json() is UTF-8
+        throw format_error{"write JSON", "", "a text in it is not UTF-8"};
+    }
 }
 
-/// Without spaces, as Go's json.Marshal(v): configurations, index.json.
+} // namespace detail
+
+/// Indented by two spaces, as Go's json.MarshalIndent(v, "", "  "): manifests and indexes. Throws format_error
+/// for text that is not UTF-8.
+inline std::string pretty(json const& value) {
+    return detail::dumped(value, 2);
+}
+
+/// Without spaces, as Go's json.Marshal(v): configurations, index.json. Throws as pretty().
 inline std::string compact(json const& value) {
-    return detail::escape_html(value.dump());
+    return detail::dumped(value, -1);
 }
 
 } // namespace shiplap
