@@ -184,7 +184,7 @@ TEST_CASE("what is no directory is refused before a byte is written", "[layer][d
 TEST_CASE("a file that changes while it is packed fails, with its name", "[layer][directory]") {
     temp_dir temp;
     trees::write(temp / "a", "");
-    trees::write(temp / "big", std::string(3 * transfer_size, 'x'));
+    trees::write(temp / "big", std::string(12 * transfer_size, 'x'));
     trees::write(temp / "c", "");
     auto const path = temp / "big";
 
@@ -199,7 +199,7 @@ TEST_CASE("a file that changes while it is packed fails, with its name", "[layer
          }},
         {"shrinks", [](auto const& file) { std::filesystem::resize_file(file, 10); }},
         {"is rewritten in place",
-         [](auto const& file) { trees::write(file, std::string(3 * transfer_size, 'y')); }},
+         [](auto const& file) { trees::write(file, std::string(12 * transfer_size, 'y')); }},
     }));
     INFO(how.name);
     tripwire trip{transfer_size, [&] { how.make(path); }}; // inside the content of "big"
