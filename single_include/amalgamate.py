@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Makes single_include/shiplap/shiplap.hpp out of include/: a pure function of those files.
+"""Makes single_include/shiplap/*.hpp out of include/: a pure function of those files.
 
-    amalgamate.py            writes it
+    shiplap.hpp         the umbrella
+    shiplap_curl.hpp    what needs libcurl, on top of it
+
+    amalgamate.py            writes them
     amalgamate.py --check    compares; exit status 1 and a diff if it is out of date
 
 Headers follow each other so that each stands behind those it includes. Includes of other libraries are
@@ -15,8 +18,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 HEADERS = ROOT / "include"
-ENTRY = "shiplap/shiplap.hpp"
-OUTPUT = ROOT / "single_include" / ENTRY
+OUTPUT = ROOT / "single_include/shiplap"
 
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CONDITION = re.compile(r"\s*#\s*(if|ifdef|ifndef|endif)\b")
@@ -24,9 +26,9 @@ DEFINE = re.compile(r"\s*#\s*(define|undef)\b")
 
 
 class Amalgamation:
-    def __init__(self):
-        self.seen = set()
-        self.external = set()
+    def __init__(self, seen=(), external=()):
+        self.seen = set(seen)  # headers that stand elsewhere already
+        self.external = set(external)
         self.body = []
 
     def add(self, name):
@@ -64,34 +66,51 @@ class Amalgamation:
         text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
         self.body.append(f"// === {name} ===\n\n{text}\n")
 
-    def text(self):
+    def text(self, about, more=()):
         external = sorted(self.external, key=lambda line: ("/" not in line and ".h" not in line, line))
         return "\n".join([
             "#pragma once",
-            "// All of shiplap in one header. Made from include/ by single_include/amalgamate.py; edit there, not here.",
+            f"// {about} Made from include/ by single_include/amalgamate.py; edit there, not here.",
             "",
+            *more,
             *external,
             "",
             *self.body,
         ])
 
 
+def made():
+    core = Amalgamation()
+    core.add("shiplap/shiplap.hpp")
+    curl = Amalgamation(core.seen)
+    curl.add("shiplap/registry/curl.hpp")
+    curl.external -= core.external
+    return {
+        "shiplap.hpp": core.text("All of shiplap in one header."),
+        "shiplap_curl.hpp": curl.text("What shiplap has for registries, which needs libcurl, in one header.",
+                                      ["#include <shiplap/shiplap.hpp>", ""]),
+    }
+
+
 def main():
-    made = Amalgamation()
-    made.add(ENTRY)
-    new = made.text()
-    if sys.argv[1:] == ["--check"]:
-        old = OUTPUT.read_text() if OUTPUT.exists() else ""
-        if old == new:
-            print(f"{OUTPUT.relative_to(ROOT)} is up to date")
-            return
-        diff = difflib.unified_diff(old.splitlines(), new.splitlines(), "as it is", "as it should be", lineterm="", n=1)
-        print("\n".join(list(diff)[:40]))
-        sys.exit(f"{OUTPUT.relative_to(ROOT)} is out of date. Run: single_include/amalgamate.py")
-    if sys.argv[1:]:
+    if sys.argv[1:] not in ([], ["--check"]):
         sys.exit(__doc__)
-    OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_text(new)
+    OUTPUT.mkdir(exist_ok=True)
+    stale = False
+    for name, new in made().items():
+        path = OUTPUT / name
+        old = path.read_text() if path.exists() else ""
+        if not sys.argv[1:]:
+            path.write_text(new)
+        elif old != new:
+            diff = difflib.unified_diff(old.splitlines(), new.splitlines(), "as it is", "as it should be", lineterm="",
+                                        n=1)
+            print("\n".join(list(diff)[:40]))
+            stale = True
+            print(f"{path.relative_to(ROOT)} is out of date. Run: single_include/amalgamate.py")
+        else:
+            print(f"{path.relative_to(ROOT)} is up to date")
+    sys.exit(1 if stale else 0)
 
 
 if __name__ == "__main__":

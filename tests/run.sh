@@ -11,11 +11,11 @@ cd "$here"
 
 packages=(
     g++ cmake ninja-build pkg-config
-    libcrypto++-dev nlohmann-json3-dev librange-v3-dev zlib1g-dev libzstd-dev # the library
+    libcrypto++-dev nlohmann-json3-dev librange-v3-dev zlib1g-dev libzstd-dev libcurl4-openssl-dev # the library
     libcli11-dev liblzma-dev                                                  # the command, an example
     catch2 libbenchmark-dev python3 python3-jsonschema                        # the tests
     clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
-    skopeo umoci jq attr libcap2-bin zstd libarchive-tools # other people's tools, to compare with
+    skopeo umoci jq attr libcap2-bin zstd libarchive-tools docker-registry apache2-utils openssl # other people's tools, to compare with
 )
 
 root=${SHIPLAP_BUILD_ROOT:-$here}

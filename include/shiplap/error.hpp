@@ -23,6 +23,8 @@ enum class error_code {
     source_changed,  ///< an input was modified while it was read
     unsafe_entry,    ///< an archive entry would leave the directory it is extracted to
     unsupported,     ///< a valid input that cannot be expressed in the target format
+    registry,        ///< a registry answered with a refusal: see registry_error
+    network,         ///< a registry gave no whole answer: see transport_error
 };
 
 /// Text from outside made safe for a terminal and a log: control bytes and invalid UTF-8 become \xNN.

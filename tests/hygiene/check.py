@@ -14,11 +14,11 @@ HEADERS = ROOT / "include"
 LIBRARY = HEADERS / "shiplap"
 
 # Each folder may include itself and those before it.
-FOLDERS = ["bytes", "digest", "tar", "codec", "image", "store", "layer", "sink", "export"]
+FOLDERS = ["bytes", "digest", "tar", "codec", "image", "store", "layer", "sink", "registry", "export"]
 # Root headers that everybody may include; the others sit on top of all folders.
 FOUNDATION = {"error.hpp", "version.hpp"}
-# Headers that the umbrella leaves out, because they need a library beyond the core.
-EXTRA_COMPONENTS: set[str] = set()
+# Folders that the umbrella leaves out, because they need a library beyond the core, and the header that has them all.
+EXTRA_COMPONENTS = {"registry": "curl.hpp"}
 
 
 def headers():
@@ -56,13 +56,22 @@ def include_order():
     return findings
 
 
+def gathers(gatherer, wanted):
+    """Whether `gatherer` includes each of `wanted`, once, and nothing else of ours."""
+    name = gatherer.relative_to(LIBRARY)
+    wanted = {path.relative_to(HEADERS).as_posix() for path in wanted if path != gatherer}
+    found = includes(gatherer)
+    findings = [f"{name} lacks #include <{header}>" for header in sorted(wanted - set(found))]
+    findings += [f"{name} should not include {header}" for header in sorted(set(found) - wanted)]
+    findings += [f"{name} includes {header} twice" for header in sorted(set(found)) if found.count(header) > 1]
+    return findings
+
+
 def umbrella():
-    wanted = {path.relative_to(HEADERS).as_posix() for path in headers()}
-    wanted -= {"shiplap/shiplap.hpp"} | EXTRA_COMPONENTS
-    found = includes(LIBRARY / "shiplap.hpp")
-    findings = [f"shiplap.hpp lacks #include <{name}>" for name in sorted(wanted - set(found))]
-    findings += [f"shiplap.hpp should not include {name}" for name in sorted(set(found) - wanted)]
-    findings += [f"shiplap.hpp includes {name} twice" for name in sorted(set(found)) if found.count(name) > 1]
+    core = [path for path in headers() if path.relative_to(LIBRARY).parts[0] not in EXTRA_COMPONENTS]
+    findings = gathers(LIBRARY / "shiplap.hpp", core)
+    for folder, gatherer in EXTRA_COMPONENTS.items():
+        findings += gathers(LIBRARY / folder / gatherer, sorted((LIBRARY / folder).glob("*.hpp")))
     return findings
 
 
