@@ -1,7 +1,14 @@
 #pragma once
 // All that needs libcurl: the registry folder in one include.
 
+#include <shiplap/registry/authenticated.hpp>
+#include <shiplap/registry/challenge.hpp>
 #include <shiplap/registry/concept.hpp>
+#include <shiplap/registry/credential.hpp>
+#include <shiplap/registry/credential_file.hpp>
+#include <shiplap/registry/credential_helper.hpp>
+#include <shiplap/registry/credentials.hpp>
 #include <shiplap/registry/error.hpp>
 #include <shiplap/registry/http.hpp>
+#include <shiplap/registry/token.hpp>
 #include <shiplap/registry/url.hpp>
