@@ -41,6 +41,7 @@ class activity {
         told_ = event_.done;
         tell(progress_event::kind::advanced);
     }
+    void wait() { tell(progress_event::kind::waiting); }
     void finish() { tell(progress_event::kind::finished); }
 
   private:

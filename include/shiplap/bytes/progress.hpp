@@ -4,7 +4,7 @@
 //
 //     auto observer = [](progress_event const& event) { std::cerr << event.subject << '\n'; };
 //
-// Events of one activity share an `id` and come in order: started, advanced (any number), finished; an
+// Events of one activity share an `id` and come in order: started, advanced (any number), waiting (perhaps), finished; an
 // activity that fails gets no `finished`, the exception tells. Activities may run on several threads at once:
 // an observer that keeps state guards it. Models: no_progress.
 
@@ -20,6 +20,7 @@ struct progress_event {
     enum class kind {
         started,  ///< `total` is set where it is known
         advanced, ///< `done` has grown
+        waiting,  ///< all bytes were handed over; the other side has yet to confirm
         finished, ///< `done` is final
         warning,  ///< `text` says what the user should know; belongs to no activity
     };

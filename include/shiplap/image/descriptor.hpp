@@ -28,6 +28,11 @@ struct descriptor {
     friend bool operator==(descriptor const&, descriptor const&) = default;
 };
 
+/// Whether it is of a manifest or an index: small, and naming other content.
+inline bool is_document(descriptor const& what) noexcept {
+    return is_manifest_type(what.media_type) || is_index_type(what.media_type);
+}
+
 /// Decodes RFC 4648 base64 with padding; none if `text` is anything else.
 inline std::optional<std::string> decode_base64(std::string_view text) {
     static constexpr std::string_view alphabet =

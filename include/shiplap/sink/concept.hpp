@@ -14,6 +14,9 @@
 //                                              leave out, reorder and repeat. Throws if it cannot hold
 //                                              such an image
 //   storing_sink     s.store() -> blob_store   the sink is a store: layers are packed straight into it
+//   remote_sink      s.transfers() -> n        exists() and put() of configurations and layers may be called on n
+//                                              threads at once; they return when the other side has confirmed.
+//                                              put() may throw content_missing
 //
 // Children come before parents, so a sink never holds a manifest whose blobs it lacks. A sink that is
 // destroyed before commit() leaves no trace.
@@ -28,13 +31,15 @@
 //         void commit() {}
 //     };
 //
-// Models: layout_sink, oci_archive_sink, docker_archive_sink, filesystem_sink, memory_sink.
+// Models: layout_sink, oci_archive_sink, docker_archive_sink, filesystem_sink, memory_sink, registry_sink.
 
 #include <shiplap/bytes/erased.hpp>
 #include <shiplap/image/reference.hpp>
 #include <shiplap/store/concept.hpp>
 #include <shiplap/store/graph.hpp>
 
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace shiplap {
@@ -73,5 +78,25 @@ using store_of = std::remove_reference_t<decltype(std::declval<S&>().store())>;
 
 template <class S>
 concept storing_sink = image_sink<S> && blob_store<store_of<S>>;
+
+template <class S>
+concept remote_sink = image_sink<S> && requires(S const& sink) {
+    { sink.transfers() } -> std::convertible_to<unsigned>;
+};
+
+/// A sink was given a manifest and lacks what it needs, though that was there before: put these, then the manifest again.
+class content_missing : public error {
+  public:
+    content_missing(std::string manifest, std::vector<descriptor> what)
+        : error{error_code::not_found, "put manifest", std::move(manifest),
+                std::to_string(what.size()) + " of its contents, " + what.front().digest.text() +
+                    " among them, vanished from the destination"},
+          what_{std::move(what)} {}
+
+    [[nodiscard]] std::vector<descriptor> const& what_is_missing() const noexcept { return what_; }
+
+  private:
+    std::vector<descriptor> what_; // at least one
+};
 
 } // namespace shiplap

@@ -1,0 +1,45 @@
+#pragma once
+// hosts: where the registry of a name is.
+//
+//   docker.io                            https://registry-1.docker.io
+//   localhost, 127.0.0.0/8, [::1]        http, as Docker does
+//   anything else                        https
+//   any, with registry.insecure          https without a look at the certificate, else http
+
+#include <shiplap/registry/url.hpp>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace shiplap {
+
+struct registry_host {
+    std::string name;               ///< as in image names: "docker.io", "r.io:5000"
+    std::vector<origin> candidates; ///< tried in this order until one answers; mostly one
+    bool insecure = false;
+};
+
+namespace detail {
+
+inline bool is_loopback_name(std::string_view host) {
+    return host == "localhost" || host == "::1" ||
+           (host.starts_with("127.") && host.find_first_not_of("0123456789.") == host.npos);
+}
+
+} // namespace detail
+
+/// `domain` as reference::domain() gives it. Throws format_error if it is no host.
+inline registry_host host_of(std::string_view domain, bool insecure) {
+    registry_host host{std::string{domain}, {}, insecure};
+    auto const address = domain == "docker.io" ? std::string{"registry-1.docker.io"} : host.name;
+    auto const https = url::parse("https://" + address + "/").from();
+    auto const http = url::parse("http://" + address + "/").from();
+    if (insecure)
+        host.candidates = {https, http};
+    else
+        host.candidates = {detail::is_loopback_name(https.host) ? http : https};
+    return host;
+}
+
+} // namespace shiplap

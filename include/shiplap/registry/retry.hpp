@@ -1,0 +1,257 @@
+#pragma once
+// retrying<T>: a transport that sends again what may succeed then.
+//
+// Again after no answer, and after 408, 425, 429, 499, 500, 502, 503, 504, 520 to 524, and a 403 that speaks of a rate
+// limit. Waits as long as Retry-After says, else a random part of a pause that doubles ("full jitter", so that many
+// clients do not come back all at once). What one request was told to wait, all requests to that host wait. Gives up
+// after a time without progress, or at once when the wait would be longer than that.
+//
+//   concept       expression        meaning
+//   pause_clock   c.now()           a time point of a steady clock
+//                 c.sleep(length)   may throw, to end the waiting
+//
+// The pieces of an upload are not repeatable: they are sent once, and retry_session tells their sender when to go on.
+
+#include <shiplap/registry/concept.hpp>
+#include <shiplap/registry/refusal.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <concepts>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace shiplap {
+
+struct retry_policy {
+    std::chrono::milliseconds budget{std::chrono::minutes{2}}; ///< time without progress; 0: never again
+    std::chrono::milliseconds first_pause{500};                ///< at most, before the second attempt
+    std::chrono::milliseconds longest_pause{std::chrono::seconds{20}};
+    /// A name without address and a port that nobody listens on are more often wrong than out of order.
+    unsigned connect_attempts = 3;
+};
+
+template <class C>
+concept pause_clock = requires(C& clock, std::chrono::milliseconds length) {
+    { clock.now() } -> std::same_as<std::chrono::steady_clock::time_point>;
+    clock.sleep(length);
+};
+
+/// The real time. `heartbeat` is called five times a second while it sleeps, and may throw.
+struct steady_pauses {
+    std::function<void()> heartbeat{};
+
+    [[nodiscard]] static std::chrono::steady_clock::time_point now() {
+        return std::chrono::steady_clock::now();
+    }
+    void sleep(std::chrono::milliseconds length) const {
+        auto const end = now() + length;
+        for (auto left = length; left.count() > 0;
+             left = std::chrono::duration_cast<std::chrono::milliseconds>(end - now())) {
+            if (heartbeat) heartbeat();
+            std::this_thread::sleep_for(std::min(left, std::chrono::milliseconds{200}));
+        }
+    }
+};
+static_assert(pause_clock<steady_pauses>);
+
+namespace detail {
+
+/// What all requests of a retrying<T> share: until when each host wants to be left alone.
+class host_pauses {
+  public:
+    using time_point = std::chrono::steady_clock::time_point;
+
+    [[nodiscard]] time_point until(origin const& host) const {
+        std::lock_guard const lock{mutex_};
+        auto const found = until_.find(host);
+        return found == until_.end() ? time_point::min() : found->second;
+    }
+    void extend(origin const& host, time_point until) {
+        std::lock_guard const lock{mutex_};
+        auto& there = until_.try_emplace(host, time_point::min()).first->second;
+        there = std::max(there, until);
+    }
+    /// Evenly spread over [0, most].
+    [[nodiscard]] std::chrono::milliseconds random_part(std::chrono::milliseconds most) {
+        std::lock_guard const lock{mutex_};
+        return std::chrono::milliseconds{std::uniform_int_distribution<long>{0, most.count()}(random_)};
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    std::map<origin, time_point> until_;
+    std::minstd_rand random_{std::random_device{}()};
+};
+
+inline std::string in_words(std::chrono::milliseconds length) {
+    auto const tenths = (length.count() + 50) / 100;
+    return std::to_string(tenths / 10) + (tenths % 10 != 0 ? "." + std::to_string(tenths % 10) : "") + " s";
+}
+
+} // namespace detail
+
+/// The attempts at one thing, as one thread makes them.
+template <pause_clock Clock>
+class retry_session {
+  public:
+    retry_session(retry_policy const& policy, detail::host_pauses& pauses, origin host, Clock& clock)
+        : policy_{policy},
+          pauses_{pauses},
+          host_{std::move(host)},
+          clock_{clock},
+          started_{clock.now()},
+          moved_{started_} {}
+
+    /// Call before each attempt: waits while the host wants no requests.
+    void wait_for_host() {
+        for (auto now = clock_.now(); now < pauses_.until(host_); now = clock_.now())
+            clock_.sleep(std::chrono::ceil<std::chrono::milliseconds>(pauses_.until(host_) - now));
+    }
+
+    /// Something got through: the time without progress starts anew.
+    void progressed() {
+        moved_ = clock_.now();
+        in_a_row_ = 0;
+        unreachable_ = 0;
+    }
+
+    /// Call after each failed attempt: waits, and returns if another is due. Else throws the failure, with what all
+    /// attempts took.
+    void failed(registry_error const& failure) { retry_or_throw(failure, failure.facts()); }
+    void failed(transport_error const& failure) {
+        bool const unreachable =
+            failure.kind() == transport_failure::resolve || failure.kind() == transport_failure::connect;
+        unreachable_ = unreachable ? unreachable_ + 1 : 0;
+        retry_or_throw(failure, failure.facts());
+    }
+
+    /// Makes everybody wait as a refusal asks for, without another attempt of this session.
+    void heed(failure_facts const& facts) {
+        if (facts.retry_after && *facts.retry_after <= policy_.budget)
+            pauses_.extend(host_, clock_.now() + *facts.retry_after);
+    }
+
+  private:
+    template <class Failure>
+    void retry_or_throw(Failure const& failure, failure_facts facts) {
+        facts.attempts = ++attempts_;
+        auto const now = clock_.now();
+        facts.elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(now - started_);
+        if (!facts.retryable || policy_.budget.count() == 0 || unreachable_ >= policy_.connect_attempts)
+            give_up(failure, std::move(facts), "");
+        auto const pause = next_pause(facts);
+        if (now + pause > moved_ + policy_.budget)
+            give_up(failure, std::move(facts),
+                    facts.retry_after && *facts.retry_after > policy_.budget
+                        ? "; it asks to come back in " + detail::in_words(*facts.retry_after)
+                        : "");
+        if (facts.retry_after) pauses_.extend(host_, now + *facts.retry_after);
+        clock_.sleep(pause);
+    }
+
+    std::chrono::milliseconds next_pause(failure_facts const& facts) {
+        // A little more than asked for, and not all in the same moment.
+        if (facts.retry_after)
+            return *facts.retry_after + pauses_.random_part(std::chrono::milliseconds{250});
+        auto const doublings = std::min(in_a_row_++, 16U);
+        return pauses_.random_part(std::min(policy_.longest_pause, policy_.first_pause * (1L << doublings)));
+    }
+
+    [[noreturn]] static void give_up(transport_error const& failure, failure_facts facts,
+                                     std::string const& more) {
+        auto reason = failure.reason() + more + effort(facts);
+        throw transport_error{failure.kind(), failure.operation(), failure.subject(), std::move(reason),
+                              std::move(facts)};
+    }
+    [[noreturn]] static void give_up(registry_error const& failure, failure_facts facts,
+                                     std::string const& more) {
+        auto reason = failure.reason() + more + effort(facts);
+        throw registry_error{failure.operation(), failure.subject(), std::move(reason), std::move(facts)};
+    }
+    static std::string effort(failure_facts const& facts) {
+        if (facts.attempts < 2) return "";
+        return "; gave up after " + std::to_string(facts.attempts) + " attempts in " +
+               detail::in_words(facts.elapsed);
+    }
+
+    retry_policy policy_;
+    detail::host_pauses& pauses_;
+    origin host_;
+    Clock& clock_;
+    std::chrono::steady_clock::time_point started_, moved_;
+    unsigned attempts_ = 0, in_a_row_ = 0, unreachable_ = 0;
+};
+
+template <transport T, pause_clock Clock = steady_pauses>
+class retrying {
+  public:
+    using session = retry_session<Clock>;
+
+    explicit retrying(T next, retry_policy policy = {}, Clock clock = {})
+        : policy_{policy}, shared_{std::make_shared<shared_state>(std::move(next), std::move(clock))} {}
+
+    http_response send(http_request const& request) {
+        auto const host = request.target.from();
+        auto attempts = attempts_at(host);
+        for (;;) {
+            attempts.wait_for_host();
+            try {
+                auto answer = shared_->next.send(request);
+                if (!may_be_transient(answer.status)) return answer;
+                // What it says decides, and must still be there for who asked.
+                auto text = read_text(answer, detail::max_error_body);
+                http_response whole{answer.status, std::move(answer.headers),
+                                    any_byte_source{owned_text{text}}};
+                if (!detail::is_transient(whole.status, whole.headers, text)) return whole;
+                auto failure = refusal(request.method, request.target.shown(), host, whole);
+                if (!request.repeatable) {
+                    attempts.heed(failure.facts());
+                    whole.body = any_byte_source{owned_text{std::move(text)}};
+                    return whole;
+                }
+                attempts.failed(failure);
+            } catch (transport_error const& failure) {
+                if (!request.repeatable) throw;
+                attempts.failed(failure);
+            }
+        }
+    }
+
+    /// For who repeats by other means than sending the same again.
+    [[nodiscard]] session attempts_at(origin const& host) {
+        return {policy_, shared_->pauses, host, shared_->clock};
+    }
+
+  private:
+    struct owned_text {
+        std::string text;
+        std::size_t at = 0;
+        std::size_t read(bytes_span into) {
+            span_source rest{std::string_view{text}.substr(at)};
+            auto const n = rest.read(into);
+            at += n;
+            return n;
+        }
+    };
+    struct shared_state {
+        shared_state(T to, Clock pauses_of) : next{std::move(to)}, clock{std::move(pauses_of)} {}
+        T next;
+        Clock clock;
+        detail::host_pauses pauses;
+    };
+
+    static bool may_be_transient(int status) { return status == 403 || status == 408 || status >= 425; }
+
+    retry_policy policy_;
+    std::shared_ptr<shared_state> shared_;
+};
+
+} // namespace shiplap

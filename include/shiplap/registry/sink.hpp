@@ -1,0 +1,347 @@
+#pragma once
+// registry_sink: an image in one or more repositories of registries.
+//
+//     registry_sink to{curl_transport{}, {reference::parse("r.io/app:1"), reference::parse("r.io/app:latest")}};
+//     copy(root, {}, store, to, env);
+//
+// What a repository has is not sent again: HEAD first; then the blob is mounted from a repository of the same registry
+// that is known to have it; then uploaded (upload.hpp). Manifests go by digest, when all that they name was confirmed;
+// tags are moved by commit(), last of all. A tag that stands for this image already is left alone.
+//
+// The tags of one image cannot be moved all at once. If one fails, the error says which were moved and which not.
+
+#include <shiplap/codec/decode.hpp>
+#include <shiplap/image/index.hpp>
+#include <shiplap/image/manifest.hpp>
+#include <shiplap/image/reference.hpp>
+#include <shiplap/registry/known_repositories.hpp>
+#include <shiplap/registry/repository.hpp>
+#include <shiplap/registry/retry.hpp>
+#include <shiplap/registry/upload.hpp>
+#include <shiplap/sink/concept.hpp>
+#include <shiplap/store/graph.hpp>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace shiplap {
+
+struct registry_options {
+    bool insecure = false;      ///< plain HTTP, and certificates that nobody vouches for, are good enough
+    bool by_digest = false;     ///< sets no tags
+    unsigned transfers = 4;     ///< uploads at once, at least 1
+    upload_options upload{};    ///< its journal is the sink's
+    std::string state_folder{}; ///< what makes the next push shorter is kept here; empty: nowhere
+    /// Who has which blob; shared with other sinks and sources. None: one that knows what `state_folder` knows.
+    std::shared_ptr<known_repositories> known{};
+};
+
+namespace detail {
+
+/// Throws format_error unless the bytes of a layer are packed as its media type says. Reads a few of them.
+inline void require_encoding(descriptor const& layer, replayable_source_ref from) {
+    auto const& type = layer.media_type;
+    bool const gzip = type.ends_with("+gzip") || type.ends_with(".gzip"),
+               zstd = type.ends_with("+zstd") || type.ends_with(".zstd");
+    if ((!gzip && !zstd && !type.ends_with(".tar")) || layer.size < 4) return;
+    std::array<std::byte, 4> head{};
+    auto const size = read_fully(from, head);
+    from.rewind();
+    auto const actual = sniff_encoding(bytes_view{head}.first(size));
+    std::string_view const wanted = gzip ? "gzip" : zstd ? "zstd" : "";
+    if (actual == wanted) return;
+    auto const called = [](std::string_view name) {
+        return std::string{name.empty() ? "neither gzip nor zstd" : name};
+    };
+    throw format_error{"push", layer.digest.text(),
+                       "its media type '" + printable(type) + "' says " + called(wanted) +
+                           ", its bytes are " + called(actual)};
+}
+
+} // namespace detail
+
+/// A remote_sink. `names`: references of where the image goes, of at least one repository.
+template <transport T>
+class registry_sink {
+  public:
+    /// Throws option_error for no names, and for a name with a tag or digest if no tags are wanted.
+    registry_sink(T over, std::vector<reference> const& names, registry_options options = {})
+        : self_{std::make_unique<state>(std::move(over), std::move(options))} {
+        if (names.empty()) throw option_error{"push", "", "an image needs a name that says where it goes"};
+        for (auto const& name : names) {
+            if (self_->options.by_digest && (!name.tag().empty() || name.digest()))
+                throw option_error{"push", name.text(),
+                                   "can't push tagged ref " + name.text() + " by digest"};
+            self_->add(name);
+        }
+    }
+
+    [[nodiscard]] unsigned transfers() const noexcept { return std::max(1U, self_->options.transfers); }
+
+    /// All but the layers that are to be fetched from elsewhere.
+    [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
+        self_->root = graph.root;
+        std::vector<descriptor> contents;
+        for (auto const& node : graph.contents)
+            if (node.role != node_role::layer || !detail::is_foreign_layer(node.what.media_type) ||
+                node.what.urls.empty())
+                contents.push_back(node.what);
+        return contents;
+    }
+
+    /// In all repositories.
+    [[nodiscard]] bool exists(descriptor const& what) {
+        self_->connect();
+        bool everywhere = true;
+        for (auto& to : self_->targets) everywhere &= self_->has(to, what);
+        return everywhere;
+    }
+
+    void put(descriptor const& what, replayable_source_ref from) {
+        self_->connect();
+        if (is_document(what)) return self_->put_document(what, from);
+        detail::require_encoding(what, from);
+        for (auto& to : self_->targets)
+            if (!self_->confirmed(to, what.digest)) self_->put_blob(to, what, from);
+    }
+
+    /// Without a name: all that the sink was made with. Throws option_error for one that it was not made with.
+    void tag(descriptor const&, image_name const& name) {
+        if (name.full.empty()) return;
+        auto const found = std::find_if(self_->tags.begin(), self_->tags.end(),
+                                        [&](auto const& tag) { return tag.full == name.full; });
+        if (found == self_->tags.end() && !self_->options.by_digest)
+            throw option_error{"push", name.full,
+                               "is none of the names that this registry_sink was made for"};
+    }
+
+    /// Moves the tags.
+    void commit() {
+        self_->move_tags();
+        self_->options.known->save();
+    }
+
+  private:
+    struct target {
+        repository<T> to;
+        std::set<digest> confirmed{}; // what it has
+    };
+    struct tag_name {
+        std::string full, tag;
+        std::size_t target;
+        bool up_to_date = false;
+    };
+
+    struct state {
+        state(T made_of, registry_options with)
+            : over{std::move(made_of)}, options{std::move(with)}, journal{options.state_folder} {
+            if (!options.known) options.known = std::make_shared<known_repositories>(options.state_folder);
+            options.upload.journal = &journal;
+        }
+
+        void add(reference const& name) {
+            auto const same = [&](target const& there) {
+                return there.to.name() == name.path() && there.to.host().name == name.domain();
+            };
+            auto at = std::find_if(targets.begin(), targets.end(), same);
+            if (at == targets.end())
+                at = targets.insert(
+                    at, target{repository<T>{over, host_of(name.domain(), options.insecure), name.path()}});
+            auto const tag = options.by_digest ? "" : name.with_default_tag().tag();
+            if (!tag.empty())
+                tags.push_back(
+                    {name.with_default_tag().text(), tag, static_cast<std::size_t>(at - targets.begin())});
+        }
+
+        // Finds out which registry answers where that is not certain, before several threads want to know.
+        void connect() {
+            std::call_once(connected, [&] {
+                for (auto& one : targets) (void)one.to.registry();
+                for (auto& one : targets) habits.try_emplace(one.to.registry());
+            });
+        }
+
+        bool confirmed(target const& in, digest const& which) {
+            std::lock_guard const lock{mutex};
+            return in.confirmed.contains(which);
+        }
+        void confirm(target& in, digest const& which, bool is_blob) {
+            std::lock_guard const lock{mutex};
+            in.confirmed.insert(which);
+            if (is_blob) options.known->add(in.to.registry(), in.to.name(), which);
+        }
+
+        bool has(target& in, descriptor const& what) {
+            if (confirmed(in, what.digest)) return true;
+            if (!is_document(what)) {
+                if (!in.to.has_blob(what.digest, what.size)) return false;
+            } else if (root && what.digest == root->digest && has_tags(in)) {
+                if (!tags_are_up_to_date(in)) return false;
+            } else if (auto const found = in.to.find_manifest(what.digest.text(), what.digest); !found) {
+                return false;
+            }
+            confirm(in, what.digest, !is_document(what));
+            return true;
+        }
+
+        bool has_tags(target const& in) const {
+            return std::any_of(tags.begin(), tags.end(),
+                               [&](auto const& tag) { return &targets[tag.target] == &in; });
+        }
+        bool tags_are_up_to_date(target& in) {
+            bool all = true;
+            for (auto& tag : tags) {
+                if (&targets[tag.target] != &in) continue;
+                auto const found = in.to.find_manifest(tag.tag, root->digest);
+                tag.up_to_date = found && found->digest == root->digest;
+                all &= tag.up_to_date;
+            }
+            return all;
+        }
+
+        void put_blob(target& into, descriptor const& what, replayable_source_ref from) {
+            // One that is known to have it; more of them would cost more than they save.
+            std::optional<upload_session> session;
+            if (auto const holders = options.known->having(into.to.registry(), what.digest, into.to.name());
+                !holders.empty()) {
+                auto answer = into.to.mount(what.digest, holders.front());
+                if (answer.mounted) return confirm(into, what.digest, true);
+                session = std::move(answer.session);
+            }
+            from.rewind();
+            upload_blob(into.to, what, from, habits.at(into.to.registry()), options.upload,
+                        std::move(session));
+            confirm(into, what.digest, true);
+        }
+
+        void put_document(descriptor const& what, replayable_source_ref from) {
+            std::string text(static_cast<std::size_t>(what.size), '\0');
+            (void)read_fully(from, {reinterpret_cast<std::byte*>(text.data()), text.size()});
+            for (auto& into : targets) {
+                if (confirmed(into, what.digest)) continue;
+                put_manifest(into, what.digest.text(), what, text);
+                confirm(into, what.digest, false);
+            }
+            if (root && what.digest == root->digest) root_text = std::move(text);
+        }
+
+        void put_manifest(target& into, std::string const& name, descriptor const& what,
+                          std::string const& text) {
+            auto attempts = detail::attempts_at(over, into.to.registry());
+            for (unsigned round = 0;; ++round) {
+                auto answer = into.to.put_manifest(name, what.media_type, text);
+                if (answer.status >= 200 && answer.status < 300) return check_digest(into, what, answer);
+                auto const failure = into.to.refused("put manifest", name, answer);
+                auto const& code = failure.facts().registry_code;
+                bool const lacks_something = code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" ||
+                                             (code == "MANIFEST_UNKNOWN" && is_index_type(what.media_type));
+                if (!lacks_something || round == 5) throw failure;
+                require_children(into, what, text);
+                // They are there; some registries need a moment to notice.
+                auto facts = failure.facts();
+                facts.retryable = true;
+                attempts.failed(
+                    registry_error{failure.operation(), failure.subject(), failure.reason(), facts});
+            }
+        }
+
+        static void check_digest(target& into, descriptor const& what, http_response const& answer) {
+            auto const told = answer.headers.get("Docker-Content-Digest");
+            if (told.starts_with(std::string{what.digest.algorithm()} + ":") && told != what.digest.text())
+                throw registry_error{"put manifest",
+                                     into.to.shown(what.digest.text()),
+                                     "the registry says that it has " + printable(told) + " now",
+                                     {.http_status = answer.status}};
+        }
+
+        // Asks for each anew, whatever was known.
+        void require_children(target& in, descriptor const& what, std::string const& text) {
+            std::vector<descriptor> children, lost;
+            if (is_index_type(what.media_type)) {
+                children = parse_index(text, what.digest.text(), what.media_type).manifests;
+            } else {
+                auto manifest = parse_manifest(text, what.digest.text(), what.media_type);
+                children = std::move(manifest.layers);
+                children.push_back(std::move(manifest.config));
+            }
+            for (auto const& child : children) {
+                if (detail::is_foreign_layer(child.media_type) && !child.urls.empty()) continue;
+                bool const there = is_document(child)
+                                       ? in.to.find_manifest(child.digest.text(), child.digest).has_value()
+                                       : in.to.has_blob(child.digest, child.size);
+                if (there) continue;
+                lost.push_back(child);
+                std::lock_guard const lock{mutex};
+                in.confirmed.erase(child.digest);
+            }
+            if (!lost.empty()) throw content_missing{in.to.shown(what.digest.text()), std::move(lost)};
+        }
+
+        void move_tags() {
+            for (auto tag = tags.begin(); tag != tags.end(); ++tag) {
+                if (tag->up_to_date) continue;
+                auto& into = targets[tag->target];
+                try {
+                    put_tag(into, tag->tag);
+                } catch (remote_error& failure) {
+                    failure.within(fate_of_tags(tag));
+                    throw;
+                }
+                tag->up_to_date = true;
+            }
+        }
+
+        void put_tag(target& into, std::string const& tag) {
+            try {
+                put_manifest(into, tag, *root, root_text);
+            } catch (registry_error const& failure) {
+                auto const facts = failure.facts();
+                auto const told = detail::lower_case(facts.registry_message);
+                bool const immutable = told.find("immutable") != told.npos ||
+                                       told.find("already exists") != told.npos || facts.http_status == 409 ||
+                                       facts.http_status == 412;
+                if (!immutable) throw;
+                throw registry_error{
+                    "push", into.to.shown(tag),
+                    "this tag is immutable and stands for another image; choose another tag (" +
+                        failure.reason() + ")",
+                    facts};
+            }
+        }
+
+        // "moved: ...; not moved: ..." if there is more than one.
+        std::string fate_of_tags(typename std::vector<tag_name>::iterator failed) const {
+            if (tags.size() == 1) return "push " + failed->full;
+            std::string moved, left;
+            for (auto tag = tags.begin(); tag != tags.end(); ++tag) {
+                auto& list = tag < failed || tag->up_to_date ? moved : left;
+                list += (list.empty() ? "" : ", ") + tag->full;
+            }
+            return "push: these names stand for the new image: " + (moved.empty() ? "none" : moved) +
+                   "; these do not: " + left;
+        }
+
+        T over;
+        registry_options options;
+        upload_journal journal;
+        std::vector<target> targets;
+        std::vector<tag_name> tags;
+        std::optional<descriptor> root;
+        std::string root_text;
+        std::once_flag connected;
+        std::map<origin, upload_habits> habits;
+        std::mutex mutex; // of the sets of what is confirmed
+    };
+
+    std::unique_ptr<state> self_;
+};
+
+} // namespace shiplap
