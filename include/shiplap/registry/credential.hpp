@@ -58,11 +58,14 @@ struct credential {
     }
 };
 
-/// See the table above.
 template <class C>
-concept credential_source = std::movable<C> && requires(C const& source, registry_access const& access) {
+concept finds_credentials = requires(C const& source, registry_access const& access) {
     { source.find(access) } -> std::same_as<std::optional<credential>>;
 };
+
+/// See the table above.
+template <class C>
+concept credential_source = std::movable<C> && finds_credentials<C>;
 
 /// Nobody: anonymous access only.
 struct no_credentials {
