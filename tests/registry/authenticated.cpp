@@ -123,3 +123,408 @@ TEST_CASE("the first request goes out bare, later ones carry the token", "[authe
     CHECK(w.all->requests[2].authorization == "Bearer t1");
     CHECK(w.all->requests[101].authorization == "Bearer t1");
 }
+
+TEST_CASE("many threads make one token request for each set of scopes", "[authenticated]") {
+    world w;
+    auto registry = w.login();
+    std::atomic<int> right = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 100; ++i)
+        threads.emplace_back([&, i] {
+            auto const scope = i % 2 == 0 ? "repository:app:pull" : "repository:app:pull,push";
+            right += registry.send(get(blob, {scope})).status == 200;
+        });
+    for (auto& one : threads) one.join();
+    CHECK(right == 100);
+    CHECK(w.count("/token") == 2);
+    CHECK(w.all->requests.size() == 103);
+}
+
+TEST_CASE("many threads share one refusal, each with an exception of its own", "[authenticated]") {
+    world w;
+    w.all->token_service = [](http_request const&) {
+        std::this_thread::sleep_for(std::chrono::milliseconds{100}); // for the others to come
+        return answer(403);
+    };
+    auto registry = w.login();
+    CHECK_THROWS_AS(registry.send(get(blob)), registry_error);
+    std::atomic<int> refused = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 20; ++i)
+        threads.emplace_back([&, i] {
+            try {
+                registry.send(get(blob));
+            } catch (registry_error& failure) {
+                failure.within("thread " + std::to_string(i));
+                refused +=
+                    std::string{failure.what()}.starts_with("thread " + std::to_string(i) + ": auth") &&
+                    failure.facts().http_status == 403;
+            }
+        });
+    for (auto& one : threads) one.join();
+    CHECK(refused == 20);
+    CHECK(w.count("/token") < 20);
+    CHECK(w.count("/blobs/") == 1);
+}
+
+TEST_CASE("a token is renewed when four fifths of its life have passed", "[authenticated]") {
+    world w;
+    auto registry = w.login();
+    registry.send(get(blob));
+    w.all->now += std::chrono::seconds{239};
+    registry.send(get(blob));
+    CHECK(w.all->tokens == 1);
+    w.all->now += std::chrono::seconds{1};
+    registry.send(get(blob));
+    CHECK(w.all->tokens == 2);
+    CHECK(w.all->requests.back().authorization == "Bearer t2");
+    CHECK(w.count("/blobs/") == 4);
+}
+
+TEST_CASE("a token serves to its end if no other is to be had", "[authenticated]") {
+    world w;
+    auto registry = w.login();
+    registry.send(get(blob));
+    w.all->token_service = [](http_request const&) { return answer(503); };
+    w.all->now += std::chrono::seconds{299};
+    CHECK(registry.send(get(blob)).status == 200);
+    w.all->now += std::chrono::seconds{1};
+    CHECK(failure_of([&] { registry.send(get(blob)); }).facts().retryable);
+}
+
+TEST_CASE("clocks of servers do not matter", "[authenticated]") {
+    auto const issued =
+        GENERATE(as<std::string>{}, "2001-01-01T00:00:00Z", "2099-01-01T00:00:00Z", "yesterday");
+    world w;
+    w.all->token_service = [s = w.all.get(), issued](http_request const&) {
+        ++s->tokens;
+        return answer(200, R"({"token":"t","expires_in":60,"issued_at":")" + issued + "\"}");
+    };
+    auto registry = w.login();
+    for (int i = 0; i < 5; ++i) registry.send(get(blob));
+    CHECK(w.all->tokens == 1);
+}
+
+TEST_CASE("a 401 in spite of a token renews it, once", "[authenticated]") {
+    world w;
+    auto registry = w.login();
+    registry.send(get(blob));
+    w.all->registry = [](http_request const& request) {
+        return authorization_of(request) == "Bearer t2" ? answer(200)
+                                                        : challenged(bearer + ",error=\"invalid_token\"");
+    };
+    CHECK(registry.send(get(blob)).status == 200);
+    CHECK(w.all->tokens == 2);
+    CHECK(w.count("/blobs/") == 4);
+
+    w.all->registry = [](http_request const&) { return challenged(bearer); };
+    auto const failure = failure_of([&] { registry.send(get(blob)); });
+    CHECK(failure.facts().http_status == 401);
+    CHECK_FALSE(failure.facts().retryable);
+    CHECK_THAT(failure.what(),
+               contains("it does not accept the login (as user 'bob'): log in with 'docker login r.io'") &&
+                   contains("no entry"));
+    CHECK(w.all->tokens == 3);
+    CHECK(w.count("/blobs/") == 6);
+}
+
+TEST_CASE("a 401 loop ends: from the start, and for what is not repeatable", "[authenticated]") {
+    world w;
+    w.all->registry = [](http_request const&) { return challenged(bearer); };
+    auto registry = w.login();
+    SECTION("from the start") {
+        failure_of([&] { registry.send(get(blob)); });
+        CHECK(w.all->tokens == 1);
+        CHECK(w.count("/blobs/") == 2);
+    }
+    SECTION("what is not repeatable") {
+        auto piece = get(blob);
+        piece.method = "PATCH";
+        piece.repeatable = false;
+        auto response = registry.send(piece); // bare
+        CHECK(response.status == 401);
+        CHECK(read_text(response, 100) == "no entry");
+        CHECK(registry.send(piece).status == 401); // with the first token
+        failure_of([&] { registry.send(piece); });
+        CHECK(w.all->tokens == 2);
+        CHECK(w.count("/blobs/") == 3);
+    }
+}
+
+TEST_CASE("the sender of what is not repeatable finds a new token", "[authenticated]") {
+    world w;
+    auto registry = w.login();
+    registry.send(get(blob));
+    w.all->registry = [](http_request const& request) {
+        return authorization_of(request) == "Bearer t2" ? answer(202) : challenged(bearer);
+    };
+    auto piece = get(blob);
+    piece.repeatable = false;
+    CHECK(registry.send(piece).status == 401);
+    CHECK(w.count("/blobs/") == 3);
+    CHECK(registry.send(piece).status == 202);
+    CHECK(w.count("/blobs/") == 4);
+    CHECK(w.all->tokens == 2);
+}
+
+TEST_CASE("scopes of a challenge are asked for, too, and from then on", "[authenticated]") {
+    world w;
+    w.all->registry = [](http_request const& request) {
+        return authorization_of(request).starts_with("Bearer t")
+                   ? answer(200)
+                   : challenged(bearer + ",scope=\"repository:app:delete repository:b:pull\"");
+    };
+    auto registry = w.login();
+    registry.send(get(blob, {"repository:app:push,pull", "repository:c:pull"}));
+    CHECK(w.all->requests[1].target ==
+          "https://auth.r.io/token?service=r.io&scope=repository%3aapp%3adelete%2cpull%2cpush"
+          "&scope=repository%3ab%3apull&scope=repository%3ac%3apull");
+    registry.send(get(blob, {"repository:c:pull", "repository:app:pull,push"}));
+    CHECK(w.all->tokens == 1);
+    CHECK(w.all->requests.size() == 4);
+}
+
+TEST_CASE("what the token should allow is not asked for again", "[authenticated]") {
+    world w;
+    auto registry = w.login();
+    registry.send(get(blob));
+    w.all->registry = [](http_request const& request) {
+        return authorization_of(request) == "Bearer t1"
+                   ? challenged(bearer + ",scope=\"repository:app:pull\",error=\"insufficient_scope\"")
+                   : answer(200);
+    };
+    auto const failure = failure_of([&] { registry.send(get(blob)); });
+    CHECK_THAT(failure.what(), contains("access is denied"));
+    CHECK(failure.facts().http_status == 401);
+    CHECK(w.all->tokens == 1);
+    CHECK(w.count("/blobs/") == 3);
+}
+
+TEST_CASE("a refused mount is told from the rest by its status", "[authenticated]") {
+    world w;
+    w.all->token_service = [](http_request const& request) {
+        return request.target.text().find("other") == std::string::npos ? answer(200, R"({"token":"t"})")
+                                                                        : answer(403);
+    };
+    auto registry = w.login();
+    auto const failure = failure_of([&] {
+        registry.send(get(blob, {"repository:app:pull,push", "repository:other:pull"}));
+    });
+    CHECK(failure.facts().http_status == 403);
+    CHECK(registry.send(get(blob, {"repository:app:pull,push"})).status == 200);
+}
+
+TEST_CASE("Basic is learned, and sent from then on", "[authenticated]") {
+    world w;
+    w.all->registry = [](http_request const& request) {
+        return authorization_of(request) == basic_bob ? answer(200) : challenged("basic Realm=\"x\"");
+    };
+    auto registry = w.login();
+    for (int i = 0; i < 3; ++i) CHECK(registry.send(get(blob)).status == 200);
+    CHECK(w.all->requests.size() == 4);
+    CHECK(w.count("/token") == 0);
+
+    auto wrong = w.login({.user = "eve", .password = secret{"hush"}});
+    auto const failure = failure_of([&] { wrong.send(get(blob)); });
+    CHECK_THAT(failure.what(), contains("(as user 'eve')") && !contains("hush"));
+    CHECK(w.all->requests.size() == 6);
+    failure_of([&] { wrong.send(get(blob)); });
+    CHECK(w.all->requests.size() == 7); // the same password is not sent twice for one request
+}
+
+TEST_CASE("a login that is missing is told, with the places where it was looked for", "[authenticated]") {
+    world w;
+    w.all->registry = [](http_request const&) { return challenged("Basic"); };
+    environment const env{{"HOME", "/nowhere"}, {"XDG_RUNTIME_DIR", "/no/run"}};
+    authenticated registry{w, configured_credentials{env}};
+    CHECK(failure_of([&] { registry.send(get(blob)); }).what() ==
+          std::string{"authenticate with 'r.io': it wants a login, and there is none: use 'docker login "
+                      "r.io' (looked in "
+                      "/nowhere/.docker/config.json, /no/run/containers/auth.json, "
+                      "/nowhere/.config/containers/auth.json)"});
+    // Others may still see what is public.
+    w.all->registry = [](http_request const&) { return answer(200); };
+    CHECK(registry.send(get(blob)).status == 200);
+}
+
+TEST_CASE("a password that was changed meanwhile is sent", "[authenticated]") {
+    struct changing {
+        std::shared_ptr<std::string> password = std::make_shared<std::string>("old");
+        std::optional<credential> find(registry_access const&) const {
+            return credential{.user = "bob", .password = secret{*password}};
+        }
+    };
+    world w;
+    w.all->registry = [](http_request const& request) {
+        return authorization_of(request) == basic_bob ? answer(200) : challenged("Basic");
+    };
+    changing source;
+    authenticated registry{w, source};
+    failure_of([&] { registry.send(get(blob)); });
+    *source.password = "hush";
+    CHECK(registry.send(get(blob)).status == 200);
+}
+
+TEST_CASE("a registry token is sent as it is", "[authenticated]") {
+    world w;
+    auto registry = w.login({.registry_token = secret{"t-mine"}});
+    CHECK(registry.send(get(blob)).status == 200);
+    CHECK(w.all->requests.size() == 2);
+    CHECK(w.all->requests[1].authorization == "Bearer t-mine");
+}
+
+TEST_CASE("answers that are no challenge are passed on", "[authenticated]") {
+    world w;
+    w.all->registry = [](http_request const&) { return answer(401, "go away"); };
+    auto registry = w.login();
+    auto response = registry.send(get(blob));
+    CHECK(response.status == 401);
+    CHECK(read_text(response, 100) == "go away");
+
+    w.all->registry = [](http_request const&) { return answer(403, "denied"); };
+    CHECK(registry.send(get(blob)).status == 403);
+
+    w.all->registry = [](http_request const&) { return challenged("Negotiate"); };
+    CHECK_THAT(failure_of([&] { registry.send(get(blob)); }).what(),
+               contains("'negotiate', which is not known"));
+    w.all->registry = [](http_request const&) { return challenged("Basic realm=\""); };
+    CHECK_THAT(failure_of([&] { registry.send(get(blob)); }).what(), contains("cannot be understood"));
+}
+
+TEST_CASE("a registry that asks for nothing gets nothing, and nobody waits", "[authenticated]") {
+    world w;
+    w.all->registry = [](http_request const&) { return answer(200); };
+    auto registry = w.anonymous();
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 20; ++i) threads.emplace_back([&] { registry.send(get(blob)); });
+    for (auto& one : threads) one.join();
+    CHECK(w.all->requests.size() == 20);
+    CHECK(w.count("/token") == 0);
+}
+
+TEST_CASE("the next one goes first if the first one fails", "[authenticated]") {
+    world w;
+    w.all->registry = [](http_request const&) -> http_response {
+        throw transport_error{transport_failure::connect, "connect to", "r.io", "nobody is there", {}};
+    };
+    auto registry = w.login();
+    std::atomic<int> failed = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 10; ++i)
+        threads.emplace_back([&] {
+            try {
+                registry.send(get(blob));
+            } catch (transport_error const&) {
+                ++failed;
+            }
+        });
+    for (auto& one : threads) one.join();
+    CHECK(failed == 10);
+}
+
+// Who sees which credential: everyone who is asked says what it saw.
+TEST_CASE("a credential goes to its registry and to the realm that this names, nowhere else",
+          "[authenticated]") {
+    struct row {
+        std::string registry, target, challenge, seen; ///< host=what it saw, in the order of requests
+    };
+    auto const row_ = GENERATE(values<row>({
+        // The registry itself.
+        {"https://r.io", "https://r.io/v2/", "Basic", "r.io=- r.io=password"},
+        {"http://r.io:5000", "http://r.io:5000/v2/", "Basic", "r.io:5000=- r.io:5000=password"},
+        // Redirects and upload addresses elsewhere: the request is the client's, on behalf of the same registry.
+        {"https://r.io", "https://cdn.io/x", "Basic", "cdn.io=-"},
+        {"https://r.io", "https://r.io:444/x", "Basic", "r.io:444=-"},
+        {"https://r.io", "http://r.io:443/x", "Basic", "r.io:443=-"},
+        {"https://r.io", "http://r.io/x", "Basic", "r.io=-"},
+        {"https://r.io", "https://x.r.io/x", "Basic", "x.r.io=-"},
+        {"https://r.io", "https://cdn.io/x", "Bearer realm=\"https://cdn.io/token\"", "cdn.io=-"},
+        {"https://r.io", "https://cdn.io/x", "Bearer realm=\"https://r.io/token\"", "cdn.io=-"},
+        // Realms.
+        {"https://r.io", "https://r.io/v2/", "Bearer realm=\"https://r.io/token\"",
+         "r.io=- r.io=password r.io=token"},
+        {"https://r.io", "https://r.io/v2/", "Bearer realm=\"https://auth.io/token\"",
+         "r.io=- auth.io=password! r.io=token"},
+        {"https://r.io", "https://r.io/v2/", "Bearer realm=\"https://r.io:444/token\"",
+         "r.io=- r.io:444=password! r.io=token"},
+        {"https://r.io", "https://r.io/v2/", "Bearer realm=\"https://127.0.0.1/token\"",
+         "r.io=- 127.0.0.1=password! r.io=token"}, // which the transport refuses: !
+        {"http://r.io", "http://r.io/v2/", "Bearer realm=\"http://r.io/token\"",
+         "r.io=- r.io=password r.io=token"},
+        {"http://r.io", "http://r.io/v2/", "Bearer realm=\"http://auth.io/token\"",
+         "r.io=- auth.io=password! r.io=token"},
+        {"http://r.io", "http://r.io/v2/", "Bearer realm=\"https://auth.io/token\"",
+         "r.io=- auth.io=password! r.io=token"},
+        {"https://r.io", "https://r.io/v2/", "Bearer realm=\"http://auth.io/token\"", "r.io=- refused"},
+        {"https://r.io", "https://r.io/v2/", "Bearer realm=\"http://r.io/token\"", "r.io=- refused"},
+        {"https://r.io", "https://r.io/v2/", "Bearer realm=\"https://me:you@auth.io/token\"",
+         "r.io=- refused"},
+        {"https://r.io", "https://r.io/v2/", "Bearer realm=\"https://auth.io\\\r\\\nX: y/token\"", "refused"},
+        {"https://r.io", "https://r.io/v2/", "Bearer realm=\"file:///token\"", "r.io=- refused"},
+        {"https://r.io", "https://r.io/v2/", "Bearer realm=\"https://auth.io/token/moved\"",
+         "r.io=- auth.io=password! refused"},
+        // A realm that cannot be had is no reason to send the password to the registry instead.
+        {"https://r.io", "https://r.io/v2/", "Bearer realm=\"http://auth.io/token\", Basic realm=\"x\"",
+         "r.io=- refused"},
+    }));
+    CAPTURE(row_.target, row_.challenge);
+
+    struct everyone {
+        row const* of;
+        std::shared_ptr<std::string> seen = std::make_shared<std::string>();
+        http_response send(http_request const& request) {
+            auto const authorization = authorization_of(request);
+            auto const what = authorization == basic_bob     ? "password"
+                              : authorization == "Bearer tt" ? "token"
+                              : authorization.empty()        ? "-"
+                                                             : "something else";
+            if (!seen->empty()) *seen += " ";
+            *seen += request.target.from().authority() + "=" + what;
+            if (request.addresses == address_rule::public_only) *seen += "!";
+            if (request.target.path() == "/token") return answer(200, R"({"token":"tt"})");
+            if (request.target.path() == "/token/moved") return answer(307);
+            return authorization.empty() ? challenged(of->challenge) : answer(200);
+        }
+    };
+    everyone all{&row_};
+    auto const home = url::parse(row_.registry).from();
+    authenticated registry{all, fixed_credentials{home, {.user = "bob", .password = secret{"hush"}}}};
+    try {
+        registry.send({.method = "GET", .target = url::parse(row_.target), .access = {home, "r.io", "app"}});
+    } catch (error const&) {
+        *all.seen = (all.seen->empty() || row_.seen == "refused" ? "" : *all.seen + " ") + "refused";
+    }
+    CHECK(*all.seen == row_.seen);
+    // And what a registry was told is of no use for another.
+    registry_access const other{{"https", "other.io", 443}, "other.io", "app"};
+    all.seen->clear();
+    try {
+        registry.send({.method = "GET", .target = url::parse("https://other.io/v2/"), .access = other});
+    } catch (error const&) {
+        all.seen->append(" refused");
+    }
+    CHECK_THAT(*all.seen, !contains("password"));
+}
+
+TEST_CASE("an Authorization header of the caller stays, and nothing is added", "[authenticated]") {
+    world w;
+    auto registry = w.login();
+    auto request = get(blob);
+    request.headers.add("authorization", "Bearer t-own");
+    request.headers.add("Accept", "a/b");
+    CHECK(registry.send(request).status == 200);
+    request.headers.set("Authorization", "Bearer other");
+    CHECK(registry.send(request).status == 401);
+    CHECK(w.all->requests.size() == 2);
+}
+
+TEST_CASE("it is movable, and copies share what they know", "[authenticated]") {
+    world w;
+    auto registry = w.login();
+    auto copy = registry;
+    registry.send(get(blob));
+    auto moved = std::move(registry);
+    moved.send(get(blob));
+    copy.send(get(blob));
+    CHECK(w.all->requests.size() == 5);
+}
