@@ -23,7 +23,7 @@
 namespace shiplap {
 
 enum class output_type {
-    image = 1,  ///< the local image store
+    image = 1,  ///< the local image store, and with push=true registries
     oci = 2,    ///< an OCI archive, or with tar=false an OCI layout
     docker = 4, ///< an archive for `docker load`, or with tar=false an OCI layout with Docker's media types
     local = 8,  ///< the image's files in a directory
@@ -32,9 +32,16 @@ enum class output_type {
 
 struct export_spec {
     output_type type = output_type::image;
-    std::string destination; ///< a path; "-" is standard output; empty for type=image
-    bool tar = true;         ///< false: a layout directory
-    std::vector<reference> names;
+    std::string destination;      ///< a path; "-" is standard output; empty for type=image
+    bool tar = true;              ///< false: a layout directory
+    std::vector<reference> names; ///< with the tag "latest" where they have none, unless pushed by digest
+    bool push = false;            ///< to the registries of all names
+    bool push_by_digest = false;  ///< without setting tags
+    bool insecure = false;        ///< registries may speak plain HTTP or show any certificate
+    std::optional<bool> keep;     ///< in the local image store; none: if that needs no download
+    std::string dangling_prefix;  ///< adds the name <prefix>@<digest>; empty: none
+    bool dangling_only_unnamed = false; ///< only if there is no other name
+    bool canonical_names = false;       ///< the store also knows it as <name>@<digest>
     builtin_codecs::variant codec = gzip{};
     bool force_compression = false; ///< also repack layers that come as blobs
     bool oci_types = false;         ///< OCI media types, else Docker's
@@ -75,6 +82,7 @@ class spec_builder {
     export_spec finish() {
         choose_codec();
         choose_media_types();
+        choose_names();
         if (spec_.type == output_type::local && (spec_.destination.empty() || spec_.destination == "-"))
             throw option_error{"dest", "type=local needs dest=<directory>"};
         if (spec_.destination.empty() && spec_.type != output_type::image) {
@@ -96,8 +104,9 @@ class spec_builder {
         unsigned types; // a set of output_type
         handler apply;
     };
-    static constexpr unsigned archives = 2 | 4, images = 1 | archives, files = 8 | 16, all = images | files;
-    static std::array<option_rule, 13> const rules;
+    static constexpr unsigned image = 1, archives = 2 | 4, images = image | archives, files = 8 | 16,
+                              all = images | files;
+    static std::array<option_rule, 21> const rules;
 
     [[nodiscard]] bool is_image() const { return (static_cast<unsigned>(spec_.type) & images) != 0; }
 
@@ -113,9 +122,35 @@ class spec_builder {
         if (value.empty()) return;
         for (std::size_t start = 0; start <= value.size();) {
             auto const end = std::min(value.find(',', start), value.size());
-            spec_.names.push_back(reference::parse(value.substr(start, end - start)).with_default_tag());
+            spec_.names.push_back(reference::parse(value.substr(start, end - start)));
             start = end + 1;
         }
+    }
+    void set_push(std::string const& key, std::string const& value) {
+        spec_.push = parse_bool(key, value, empty_bool::means_true);
+    }
+    void set_by_digest(std::string const& key, std::string const& value) {
+        spec_.push_by_digest = parse_bool(key, value, empty_bool::means_true);
+    }
+    void set_insecure(std::string const& key, std::string const& value) {
+        spec_.insecure = parse_bool(key, value, empty_bool::means_true);
+    }
+    void set_keep(std::string const& key, std::string const& value) {
+        spec_.keep = parse_bool(key, value, empty_bool::means_true);
+    }
+    void set_dangling(std::string const& key, std::string const& value) {
+        if (!value.empty())
+            if (auto const prefix = reference::parse(value); !prefix.tag().empty() || prefix.digest())
+                throw option_error{key,
+                                   "'" + printable(value) +
+                                       "' must be a name without tag and digest: @<digest> is put behind it"};
+        spec_.dangling_prefix = value;
+    }
+    void set_dangling_only_unnamed(std::string const& key, std::string const& value) {
+        spec_.dangling_only_unnamed = parse_bool(key, value, empty_bool::means_true);
+    }
+    void set_canonical(std::string const& key, std::string const& value) {
+        spec_.canonical_names = parse_bool(key, value, empty_bool::means_true);
     }
     void set_compression(std::string const& key, std::string const& value) {
         auto const found = builtin_codecs::named(value);
@@ -196,6 +231,18 @@ class spec_builder {
             spec_.codec);
     }
 
+    void choose_names() {
+        if (spec_.push && spec_.names.empty() && spec_.dangling_prefix.empty())
+            throw option_error{"push", "needs a name: give name=<registry>/<repository>:<tag>, or --tag"};
+        for (auto& name : spec_.names) {
+            if (spec_.push_by_digest && (!name.tag().empty() || name.digest()))
+                throw option_error{"push-by-digest", "can't push tagged ref " + name.text() + " by digest"};
+            if (!spec_.push_by_digest) name = name.with_default_tag();
+        }
+        if (!spec_.names.empty() && spec_.dangling_only_unnamed) spec_.dangling_prefix.clear();
+        if (spec_.names.empty()) spec_.canonical_names = false;
+    }
+
     void choose_media_types() {
         bool const is_estargz = std::holds_alternative<estargz>(spec_.codec),
                    is_zstd = std::holds_alternative<zstd>(spec_.codec);
@@ -253,11 +300,19 @@ class spec_builder {
     bool annotated_ = false, needs_oci_annotations_ = false, index_annotations_ = false;
 };
 
-inline constexpr std::array<spec_builder::option_rule, 13> spec_builder::rules{{
+inline constexpr std::array<spec_builder::option_rule, 21> spec_builder::rules{{
     {"type", all, nullptr},
     {"dest", archives | files, &spec_builder::set_destination},
     {"tar", archives, &spec_builder::set_tar},
     {"name", images, &spec_builder::set_names},
+    {"push", image, &spec_builder::set_push},
+    {"push-by-digest", image, &spec_builder::set_by_digest},
+    {"registry.insecure", image, &spec_builder::set_insecure},
+    {"store", image, &spec_builder::set_keep},
+    {"dangling-name-prefix", image, &spec_builder::set_dangling},
+    {"dangling-name-empty-only", image, &spec_builder::set_dangling_only_unnamed},
+    {"danging-name-empty-only", image, &spec_builder::set_dangling_only_unnamed}, // as it was once spelt
+    {"name-canonical", image, &spec_builder::set_canonical},
     {"compression", images, &spec_builder::set_compression},
     {"compression-level", images, &spec_builder::set_level},
     {"force-compression", images, &spec_builder::set_force},
@@ -269,18 +324,32 @@ inline constexpr std::array<spec_builder::option_rule, 13> spec_builder::rules{{
     {"containerimage.config", images, &spec_builder::set_config},
 }};
 
-inline output_type parse_output_type(attributes const& given) {
-    auto const backwards = ranges::views::reverse(given); // the last one counts
+/// The type that counts: the last one. Null if there is none.
+inline attribute const* type_of(attributes const& given) {
+    auto const backwards = ranges::views::reverse(given);
     auto const last = ranges::find(backwards, "type", &attribute::key);
-    if (last == backwards.end())
-        throw option_error{"type", "--output requires type=<type>: image, oci, docker, local or tar"};
-    if (last->value == "image") return output_type::image;
+    return last == backwards.end() ? nullptr : &*last;
+}
+
+/// type=registry is type=image,push=true.
+inline bool is_registry(attributes const& given) {
+    auto const* const type = type_of(given);
+    return type != nullptr && type->value == "registry";
+}
+
+inline output_type parse_output_type(attributes const& given) {
+    auto const* const last = type_of(given);
+    if (last == nullptr)
+        throw option_error{"type",
+                           "--output requires type=<type>: image, registry, oci, docker, local or tar"};
+    if (last->value == "image" || last->value == "registry") return output_type::image;
     if (last->value == "oci") return output_type::oci;
     if (last->value == "docker") return output_type::docker;
     if (last->value == "local") return output_type::local;
     if (last->value == "tar") return output_type::tar;
-    throw option_error{"type", "exporter \"" + printable(last->value) +
-                                   "\" could not be found; known are image, oci, docker, local, tar"};
+    throw option_error{"type",
+                       "exporter \"" + printable(last->value) +
+                           "\" could not be found; known are image, registry, oci, docker, local, tar"};
 }
 
 } // namespace detail
@@ -288,6 +357,7 @@ inline output_type parse_output_type(attributes const& given) {
 inline export_spec export_spec::from(attributes const& given) {
     detail::spec_builder builder{detail::parse_output_type(given)};
     for (auto const& attribute : given) builder.apply(attribute);
+    if (detail::is_registry(given)) builder.apply({"push", "true"});
     return builder.finish();
 }
 

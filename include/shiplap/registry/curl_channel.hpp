@@ -1,58 +1,32 @@
 #pragma once
-// curl_channel: a libcurl handle with the connection it has made, and the pool where those wait for their next
-// request. A channel serves one origin under one set of rules for all its life, so that no request ever travels
-// over a connection that was opened under laxer rules.
+// curl_channel: a libcurl handle with the connection it has made. It serves one origin under one set of rules for all
+// its life, so that no request ever travels over a connection that was opened under laxer rules.
 
 #include <shiplap/bytes/file.hpp>
 #include <shiplap/error.hpp>
 #include <shiplap/registry/address.hpp>
 #include <shiplap/registry/certificates.hpp>
-#include <shiplap/registry/http.hpp>
+#include <shiplap/registry/curl_proxy.hpp>
 #include <shiplap/registry/url.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
-#include <functional>
-#include <initializer_list>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <curl/curl.h>
 #include <linux/sockios.h>
-#include <netdb.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-namespace shiplap {
-
-struct curl_options {
-    /// For the name, the connection and the handshake.
-    std::chrono::milliseconds connect_timeout{std::chrono::seconds{10}};
-    /// How long nothing at all may move while bytes are sent or received. There is no limit for the whole.
-    std::chrono::milliseconds stall_timeout{std::chrono::seconds{60}};
-    /// Called at least every 200 ms while a request waits for the network, on the thread that made it. What it throws
-    /// ends the request and comes out of it.
-    std::function<void()> heartbeat{};
-    /// "host" or "host:port": address_rule::public_only does not hold for them.
-    std::vector<std::string> trusted{};
-    /// What an https origin needs beyond the system's store. Called on any thread.
-    std::function<host_certificates(origin const&)> certificates = [](origin const& of) {
-        return find_certificates(of);
-    };
-    std::string user_agent{}; ///< empty: none is sent
-};
-
-namespace detail {
+namespace shiplap::detail {
 
 /// libcurl's own set-up, once for the process.
 inline void start_curl() {
@@ -69,12 +43,6 @@ void set_option(CURL* easy, CURLoption option, V value) {
     if (auto const result = (curl_easy_setopt)(easy, option, value); result != CURLE_OK)
         throw error{error_code::network, "set libcurl option", std::to_string(option),
                     curl_easy_strerror(result)};
-}
-
-inline std::string environment(std::initializer_list<char const*> names) {
-    for (auto const* const name : names)
-        if (auto const* const value = std::getenv(name); value != nullptr && *value != '\0') return value;
-    return {};
 }
 
 /// The system's authorities: what SSL_CERT_FILE and SSL_CERT_DIR say, as for OpenSSL's and Go's programs, or what
@@ -229,47 +197,9 @@ class curl_channel {
 
     bool allows(::curl_sockaddr const& to) {
         auto const address = ip_address::of(to.addr);
-        if (address && (address->is_public() || is_proxy(to))) return true;
+        if (address && (address->is_public() || is_proxy(key_.to, to.addr))) return true;
         refused_ = address ? address->text() : "an unknown kind of address";
         return false;
-    }
-
-    // Proxies have private addresses as a rule. Whether NO_PROXY lets one be used for this host is libcurl's to
-    // know, and it does not tell: so what leads to the proxy itself is let through.
-    [[nodiscard]] bool is_proxy(::curl_sockaddr const& to) const {
-        auto proxy =
-            key_.to.is_https() ? environment({"https_proxy", "HTTPS_PROXY"}) : environment({"http_proxy"});
-        if (proxy.empty()) proxy = environment({"all_proxy", "ALL_PROXY"});
-        if (proxy.empty()) return false;
-        std::unique_ptr<CURLU, void (*)(CURLU*)> const parsed{curl_url(), curl_url_cleanup};
-        if (!parsed || curl_url_set(parsed.get(), CURLUPART_URL, proxy.c_str(),
-                                    CURLU_GUESS_SCHEME | CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
-            return false;
-        auto const part = [&](CURLUPart which) {
-            char* text = nullptr;
-            if (curl_url_get(parsed.get(), which, &text, 0) != CURLUE_OK) return std::string{};
-            std::unique_ptr<char, void (*)(void*)> const owned{text, curl_free};
-            return std::string{text};
-        };
-        auto host = part(CURLUPART_HOST), port = part(CURLUPART_PORT);
-        if (host.starts_with('[')) host = host.substr(1, host.find_first_of("]%") - 1);
-        if (port.empty()) port = part(CURLUPART_SCHEME) == "https" ? "443" : "1080"; // as libcurl has it
-        ::addrinfo wanted{};
-        wanted.ai_socktype = SOCK_STREAM;
-        ::addrinfo* first = nullptr;
-        if (::getaddrinfo(host.c_str(), port.c_str(), &wanted, &first) != 0) return false;
-        std::unique_ptr<::addrinfo, void (*)(::addrinfo*)> const owned{first, ::freeaddrinfo};
-        for (auto const* one = first; one != nullptr; one = one->ai_next)
-            if (ip_address::of(*one->ai_addr) == ip_address::of(to.addr) &&
-                port_of(*one->ai_addr) == port_of(to.addr))
-                return true;
-        return false;
-    }
-    // At the same place in both families' addresses.
-    static std::uint16_t port_of(::sockaddr const& address) noexcept {
-        ::sockaddr_in four{};
-        std::memcpy(&four, &address, sizeof four);
-        return four.sin_port;
     }
 
     struct cleanup {
@@ -289,50 +219,4 @@ class curl_channel {
     std::unique_ptr<CURLM, multi_cleanup> multi_;
 };
 
-/// Channels that wait for their next request. Thread-safe.
-class curl_pool {
-  public:
-    explicit curl_pool(curl_options options) : options_{std::move(options)} {}
-
-    [[nodiscard]] curl_options const& options() const noexcept { return options_; }
-
-    /// An idle channel if there is one, else a new one.
-    std::unique_ptr<curl_channel> take(curl_key const& key) {
-        {
-            std::lock_guard const lock{mutex_};
-            // The last one used: its connection is the least likely to have been closed.
-            auto const found = std::find_if(idle_.rbegin(), idle_.rend(),
-                                            [&](auto const& channel) { return channel->key() == key; });
-            if (found != idle_.rend()) {
-                auto channel = std::move(*found);
-                idle_.erase(std::next(found).base());
-                return channel;
-            }
-        }
-        return make(key);
-    }
-    [[nodiscard]] std::unique_ptr<curl_channel> make(curl_key const& key) const {
-        bool const verified = key.to.is_https() && options_.certificates;
-        return std::make_unique<curl_channel>(key,
-                                              verified ? options_.certificates(key.to) : host_certificates{});
-    }
-    void give_back(std::unique_ptr<curl_channel> channel) {
-        std::unique_ptr<curl_channel> oldest; // closed without the lock
-        std::lock_guard const lock{mutex_};
-        if (idle_.size() == most_idle) {
-            oldest = std::move(idle_.front());
-            idle_.erase(idle_.begin());
-        }
-        idle_.push_back(std::move(channel));
-    }
-
-  private:
-    static constexpr std::size_t most_idle = 32;
-
-    curl_options const options_;
-    std::mutex mutex_;
-    std::vector<std::unique_ptr<curl_channel>> idle_; // the oldest first
-};
-
-} // namespace detail
-} // namespace shiplap
+} // namespace shiplap::detail

@@ -8,18 +8,21 @@
 #include <shiplap/error.hpp>
 #include <shiplap/registry/curl_channel.hpp>
 #include <shiplap/registry/curl_failure.hpp>
+#include <shiplap/registry/curl_options.hpp>
+#include <shiplap/registry/curl_pool.hpp>
 #include <shiplap/registry/http.hpp>
+#include <shiplap/registry/request_body.hpp>
+#include <shiplap/registry/response_head.hpp>
+#include <shiplap/registry/url.hpp>
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <exception>
 #include <memory>
-#include <optional>
+#include <new>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include <curl/curl.h>
@@ -36,9 +39,8 @@ class curl_transfer {
           repeatable_{request.repeatable},
           address_{request.target},
           channel_{std::move(channel)} {
-        if (request.body) body_.emplace(*request.body);
         configure(request);
-        if (body_) start_body();
+        if (request.body) body_ = request_body{*request.body};
         channel_->join();
     }
     // libcurl has its address.
@@ -50,20 +52,20 @@ class curl_transfer {
     /// or the heartbeat throws, and transport_error.
     void run() {
         moved_ = clock::now();
-        while (!done_ && !(answered_ && (remaining_ == 0 || status_ >= 300))) turn();
-        body_.reset();
-        if (status_ == 407) throw proxy_refuses(outcome_);
-        if (!answered_) fail();
+        while (!done_ && !(head_.complete() && (all_handed_out() || head_.status() >= 300))) turn();
+        body_.release();
+        if (head_.status() == 407) throw proxy_refuses(outcome_);
+        if (!head_.complete()) fail();
     }
     /// The connection was an old one and closed before anything came back, and a new one may be tried.
     [[nodiscard]] bool lost_the_race() const noexcept {
         bool const cut = outcome_.result == CURLE_SEND_ERROR || outcome_.result == CURLE_RECV_ERROR ||
                          outcome_.result == CURLE_GOT_NOTHING;
-        return cut && reused_ && received_ == 0 && (repeatable_ || !handed_out_);
+        return cut && reused_ && received_ == 0 && (repeatable_ || !body_.touched());
     }
 
-    [[nodiscard]] int status() const noexcept { return status_; }
-    [[nodiscard]] http_headers& headers() noexcept { return headers_; }
+    [[nodiscard]] int status() const noexcept { return head_.status(); }
+    [[nodiscard]] http_headers& headers() noexcept { return head_.headers(); }
 
     /// The next bytes of the answer's body; 0 at its end. Throws transport_error if it is cut or stalls.
     std::size_t read(bytes_span into) {
@@ -93,7 +95,6 @@ class curl_transfer {
   private:
     using clock = std::chrono::steady_clock;
     static constexpr std::size_t most_buffered = 1U << 20; // bytes of an answer's body
-    static constexpr std::size_t most_headers = 256U << 10;
     static constexpr std::chrono::milliseconds beat{100};
 
     // --- the request ---
@@ -117,9 +118,11 @@ class curl_transfer {
         if (request.method == "HEAD") {
             set_option(easy, CURLOPT_NOBODY, 1L);
         } else {
-            if (body_ || request.method == "PUT" || request.method == "POST" || request.method == "PATCH") {
+            if (request.body || request.method == "PUT" || request.method == "POST" ||
+                request.method == "PATCH") {
                 set_option(easy, CURLOPT_UPLOAD, 1L);
-                set_option(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(body_ ? body_->size : 0));
+                set_option(easy, CURLOPT_INFILESIZE_LARGE,
+                           static_cast<curl_off_t>(request.body ? request.body->size : 0));
                 set_option(easy, CURLOPT_READFUNCTION, &give_body);
                 set_option(easy, CURLOPT_READDATA, static_cast<void*>(this));
                 set_option(easy, CURLOPT_SEEKFUNCTION, &rewind_body);
@@ -140,22 +143,6 @@ class curl_transfer {
 
     [[nodiscard]] curl_options const& options() const noexcept { return pool_->options(); }
 
-    void start_body() {
-        body_->from.rewind();
-        remaining_ = body_->size;
-        std::array<std::byte, 16 * 1024> unwanted; // NOLINT(cppcoreguidelines-pro-type-member-init)
-        for (auto skip = body_->offset; skip != 0;) {
-            auto const piece = static_cast<std::size_t>(std::min<std::uint64_t>(skip, unwanted.size()));
-            auto const n = body_->from.read(bytes_span{unwanted}.first(piece));
-            if (n == 0) throw too_short();
-            skip -= n;
-        }
-    }
-    [[nodiscard]] error too_short() const {
-        return {error_code::source_changed, outcome_.operation, outcome_.subject,
-                "what is to be sent ended " + std::to_string(remaining_) + " bytes too early"};
-    }
-
     // --- turns ---
 
     void turn() {
@@ -169,7 +156,7 @@ class curl_transfer {
             resume();
         }
         watch();
-        if (buffered() == 0 || remaining_ != 0) channel_->wait(beat);
+        if (buffered() == 0 || !all_handed_out()) channel_->wait(beat);
     }
 
     // Lets libcurl go on with whatever is not paused for our reasons. May call back.
@@ -211,7 +198,7 @@ class curl_transfer {
             seen_ = here;
             moved_ = now;
         }
-        bool const waiting = received_ == 0 && remaining_ == 0 && unsent == 0;
+        bool const waiting = received_ == 0 && all_handed_out() && unsent == 0;
         auto const limit = waiting ? patience_ : options().stall_timeout;
         if (now - moved_ < limit) return;
         note();
@@ -231,11 +218,11 @@ class curl_transfer {
         curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &outcome_.proxy_status);
         outcome_.words = words_.data();
         outcome_.refused = channel_->refused();
-        outcome_.status = answered_ ? status_ : 0;
+        outcome_.status = head_.complete() ? head_.status() : 0;
         outcome_.elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - started_);
     }
     [[noreturn]] void fail() const {
-        if (too_many_headers_)
+        if (head_.too_long())
             throw make_failure(outcome_, transport_failure::cut, false, "the answer's headers are too long");
         throw curl_failure(outcome_);
     }
@@ -269,38 +256,29 @@ class curl_transfer {
             auto const n = std::min(space, held_back_.size());
             std::memcpy(to, held_back_.data(), n);
             held_back_.erase(0, n);
-            remaining_ -= n;
             return n;
         }
-        if (remaining_ == 0) return 0;
-        if (!body_) return CURL_READFUNC_ABORT; // run() has returned: nobody may read it
-        auto const wanted = static_cast<std::size_t>(std::min<std::uint64_t>(space, remaining_));
-        auto const n = read_fully(body_->from, {reinterpret_cast<std::byte*>(to), wanted});
-        if (n != wanted) {
-            remaining_ -= n;
-            throw too_short();
-        }
-        handed_out_ = true;
+        auto const n = body_.read({reinterpret_cast<std::byte*>(to), space});
         moved_ = clock::now(); // the time that the source took is its own
         // An early answer ("413", and the connection is closed) must be read before the next byte is sent, for that
         // would fail and hide the answer.
-        if (channel_->readable()) {
+        if (n != 0 && channel_->readable()) {
             held_back_.assign(to, n);
             send_paused_ = true;
             return CURL_READFUNC_PAUSE;
         }
-        remaining_ -= n;
         return n;
     }
+    [[nodiscard]] bool all_handed_out() const noexcept { return body_.left() == 0 && held_back_.empty(); }
 
     static int rewind_body(void* self, curl_off_t offset, int from) noexcept {
         auto& transfer = *static_cast<curl_transfer*>(self);
-        if (offset != 0 || from != SEEK_SET || !transfer.body_) return CURL_SEEKFUNC_FAIL;
-        if (transfer.handed_out_ && !transfer.repeatable_) return CURL_SEEKFUNC_FAIL;
+        if (offset != 0 || from != SEEK_SET) return CURL_SEEKFUNC_FAIL;
+        if (transfer.body_.touched() && !transfer.repeatable_) return CURL_SEEKFUNC_FAIL;
         return transfer.guarded(
             [&] {
                 transfer.held_back_.clear();
-                transfer.start_body();
+                transfer.body_.restart();
                 return CURL_SEEKFUNC_OK;
             },
             CURL_SEEKFUNC_FAIL);
@@ -312,38 +290,10 @@ class curl_transfer {
         return transfer.guarded(
             [&] {
                 transfer.received_ += n;
-                if (!transfer.answered_) transfer.header_line({text, n});
-                return transfer.too_many_headers_ ? 0 : n;
+                transfer.head_.add({text, n});
+                return transfer.head_.too_long() ? 0 : n;
             },
             std::size_t{0});
-    }
-    void header_line(std::string_view line) {
-        auto const blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
-        if (line.starts_with("HTTP/")) { // one answer or another: "100 Continue" comes before the real one
-            headers_ = {};
-            status_ = 0;
-            header_bytes_ = 0;
-            auto const digits = line.substr(std::min(line.find(' '), line.size() - 1) + 1);
-            std::from_chars(digits.data(), digits.data() + digits.size(), status_);
-            return;
-        }
-        header_bytes_ += line.size();
-        too_many_headers_ = header_bytes_ > most_headers;
-        bool const folded = line.starts_with(' ') || line.starts_with('\t');
-        while (!line.empty() && blank(line.back())) line.remove_suffix(1);
-        while (!line.empty() && blank(line.front())) line.remove_prefix(1);
-        if (folded && !pending_.empty()) {
-            pending_ += " ";
-            pending_ += line;
-            return;
-        }
-        if (auto const colon = pending_.find(':'); colon != std::string::npos && colon != 0) {
-            auto const value = pending_.find_first_not_of(" \t", colon + 1);
-            headers_.add(pending_.substr(0, colon),
-                         value == std::string::npos ? std::string{} : pending_.substr(value));
-        }
-        pending_ = line;
-        answered_ = line.empty() && status_ >= 200;
     }
 
     static std::size_t take_body(char* bytes, std::size_t size, std::size_t count, void* self) noexcept {
@@ -381,19 +331,12 @@ class curl_transfer {
     std::unique_ptr<::curl_slist, slist_cleanup> lines_;
     std::array<char, CURL_ERROR_SIZE> words_{};
 
-    std::optional<http_body> body_;
-    std::uint64_t remaining_ = 0; // bytes of the request's body that libcurl has not got
-    std::string held_back_;       // of these, what was read already
-    bool handed_out_ = false;
+    request_body body_;
+    std::string held_back_; // bytes of it that are to be sent when libcurl has read what came in
     bool send_paused_ = false, receive_paused_ = false;
     std::exception_ptr kept_;
 
-    http_headers headers_;
-    std::string pending_; // a header line that may go on
-    std::size_t header_bytes_ = 0;
-    bool too_many_headers_ = false;
-    int status_ = 0;
-    bool answered_ = false; // the headers are complete
+    response_head head_;
     std::string buffer_;    // of the answer's body
     std::size_t taken_ = 0; // bytes of it that were read
 

@@ -13,6 +13,8 @@
 #include <shiplap/registry/address.hpp>
 #include <shiplap/registry/curl_channel.hpp>
 #include <shiplap/registry/curl_failure.hpp>
+#include <shiplap/registry/curl_options.hpp>
+#include <shiplap/registry/curl_pool.hpp>
 #include <shiplap/registry/curl_transfer.hpp>
 #include <shiplap/registry/http.hpp>
 

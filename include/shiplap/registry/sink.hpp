@@ -35,11 +35,12 @@
 namespace shiplap {
 
 struct registry_options {
-    bool insecure = false;      ///< plain HTTP, and certificates that nobody vouches for, are good enough
-    bool by_digest = false;     ///< sets no tags
-    unsigned transfers = 4;     ///< uploads at once, at least 1
-    upload_options upload{};    ///< its journal is the sink's
-    std::string state_folder{}; ///< what makes the next push shorter is kept here; empty: nowhere
+    bool insecure = false;  ///< plain HTTP, and certificates that nobody vouches for, are good enough
+    bool by_digest = false; ///< sets no tags
+    std::vector<reference> untagged{}; ///< it goes there as well, but gets no tag
+    unsigned transfers = 4;            ///< uploads at once, at least 1
+    upload_options upload{};           ///< its journal is the sink's
+    std::string state_folder{};        ///< what makes the next push shorter is kept here; empty: nowhere
     /// Who has which blob; shared with other sinks and sources. None: one that knows what `state_folder` knows.
     std::shared_ptr<known_repositories> known{};
 };
@@ -75,16 +76,22 @@ class registry_sink {
     /// Throws option_error for no names, and for a name with a tag or digest if no tags are wanted.
     registry_sink(T over, std::vector<reference> const& names, registry_options options = {})
         : self_{std::make_unique<state>(std::move(over), std::move(options))} {
-        if (names.empty()) throw option_error{"push", "", "an image needs a name that says where it goes"};
+        if (names.empty() && self_->options.untagged.empty())
+            throw option_error{"push", "", "an image needs a name that says where it goes"};
         for (auto const& name : names) {
             if (self_->options.by_digest && (!name.tag().empty() || name.digest()))
                 throw option_error{"push", name.text(),
                                    "can't push tagged ref " + name.text() + " by digest"};
-            self_->add(name);
+            self_->add(name, !self_->options.by_digest);
         }
+        for (auto const& name : self_->options.untagged) self_->add(name, false);
     }
 
     [[nodiscard]] unsigned transfers() const noexcept { return std::max(1U, self_->options.transfers); }
+
+    /// Finds each registry and what its tags stand for now: a registry that is not there, or does not know the user, is
+    /// told of before the work is done.
+    void connect() { self_->connect(); }
 
     /// All but the layers that are to be fetched from elsewhere.
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
@@ -118,7 +125,7 @@ class registry_sink {
         if (name.full.empty()) return;
         auto const found = std::find_if(self_->tags.begin(), self_->tags.end(),
                                         [&](auto const& tag) { return tag.full == name.full; });
-        if (found == self_->tags.end() && !self_->options.by_digest)
+        if (found == self_->tags.end() && !self_->options.by_digest && self_->options.untagged.empty())
             throw option_error{"push", name.full,
                                "is none of the names that this registry_sink was made for"};
     }
@@ -137,7 +144,7 @@ class registry_sink {
     struct tag_name {
         std::string full, tag;
         std::size_t target;
-        bool up_to_date = false;
+        std::optional<digest> stands_for{}; // as far as the registry told
     };
 
     struct state {
@@ -147,7 +154,7 @@ class registry_sink {
             options.upload.journal = &journal;
         }
 
-        void add(reference const& name) {
+        void add(reference const& name, bool tagged) {
             auto const same = [&](target const& there) {
                 return there.to.name() == name.path() && there.to.host().name == name.domain();
             };
@@ -155,17 +162,19 @@ class registry_sink {
             if (at == targets.end())
                 at = targets.insert(
                     at, target{repository<T>{over, host_of(name.domain(), options.insecure), name.path()}});
-            auto const tag = options.by_digest ? "" : name.with_default_tag().tag();
+            auto const tag = tagged ? name.with_default_tag().tag() : "";
             if (!tag.empty())
                 tags.push_back(
                     {name.with_default_tag().text(), tag, static_cast<std::size_t>(at - targets.begin())});
         }
 
-        // Finds out which registry answers where that is not certain, before several threads want to know.
         void connect() {
             std::call_once(connected, [&] {
-                for (auto& one : targets) (void)one.to.registry();
                 for (auto& one : targets) habits.try_emplace(one.to.registry());
+                for (auto& tag : tags) {
+                    auto const found = targets[tag.target].to.find_manifest(tag.tag, repository<T>::push);
+                    if (found) tag.stands_for = found->digest;
+                }
             });
         }
 
@@ -185,7 +194,7 @@ class registry_sink {
                 if (!in.to.has_blob(what.digest, what.size)) return false;
             } else if (root && what.digest == root->digest && has_tags(in)) {
                 if (!tags_are_up_to_date(in)) return false;
-            } else if (auto const found = in.to.find_manifest(what.digest.text(), what.digest); !found) {
+            } else if (auto const found = in.to.find_manifest(what.digest.text()); !found) {
                 return false;
             }
             confirm(in, what.digest, !is_document(what));
@@ -196,15 +205,10 @@ class registry_sink {
             return std::any_of(tags.begin(), tags.end(),
                                [&](auto const& tag) { return &targets[tag.target] == &in; });
         }
-        bool tags_are_up_to_date(target& in) {
-            bool all = true;
-            for (auto& tag : tags) {
-                if (&targets[tag.target] != &in) continue;
-                auto const found = in.to.find_manifest(tag.tag, root->digest);
-                tag.up_to_date = found && found->digest == root->digest;
-                all &= tag.up_to_date;
-            }
-            return all;
+        bool tags_are_up_to_date(target const& in) const {
+            return std::all_of(tags.begin(), tags.end(), [&](tag_name const& tag) {
+                return &targets[tag.target] != &in || tag.stands_for == root->digest;
+            });
         }
 
         void put_blob(target& into, descriptor const& what, replayable_source_ref from) {
@@ -274,9 +278,8 @@ class registry_sink {
             }
             for (auto const& child : children) {
                 if (detail::is_foreign_layer(child.media_type) && !child.urls.empty()) continue;
-                bool const there = is_document(child)
-                                       ? in.to.find_manifest(child.digest.text(), child.digest).has_value()
-                                       : in.to.has_blob(child.digest, child.size);
+                bool const there = is_document(child) ? in.to.find_manifest(child.digest.text()).has_value()
+                                                      : in.to.has_blob(child.digest, child.size);
                 if (there) continue;
                 lost.push_back(child);
                 std::lock_guard const lock{mutex};
@@ -287,7 +290,7 @@ class registry_sink {
 
         void move_tags() {
             for (auto tag = tags.begin(); tag != tags.end(); ++tag) {
-                if (tag->up_to_date) continue;
+                if (tag->stands_for == root->digest) continue;
                 auto& into = targets[tag->target];
                 try {
                     put_tag(into, tag->tag);
@@ -295,7 +298,7 @@ class registry_sink {
                     failure.within(fate_of_tags(tag));
                     throw;
                 }
-                tag->up_to_date = true;
+                tag->stands_for = root->digest;
             }
         }
 
@@ -322,7 +325,7 @@ class registry_sink {
             if (tags.size() == 1) return "push " + failed->full;
             std::string moved, left;
             for (auto tag = tags.begin(); tag != tags.end(); ++tag) {
-                auto& list = tag < failed || tag->up_to_date ? moved : left;
+                auto& list = tag->stands_for == root->digest ? moved : left;
                 list += (list.empty() ? "" : ", ") + tag->full;
             }
             return "push: these names stand for the new image: " + (moved.empty() ? "none" : moved) +

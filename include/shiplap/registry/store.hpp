@@ -69,7 +69,7 @@ class registry_store {
             if (auto const found = self_->expected.find(which); found != self_->expected.end())
                 is_document = found->second;
         }
-        if (is_document == true) return self_->from.find_manifest(which.text(), which).has_value();
+        if (is_document == true) return self_->from.find_manifest(which.text()).has_value();
         return self_->from.has_blob(which, std::nullopt);
     }
 

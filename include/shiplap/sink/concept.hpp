@@ -17,6 +17,7 @@
 //   remote_sink      s.transfers() -> n        exists() and put() of configurations and layers may be called on n
 //                                              threads at once; they return when the other side has confirmed.
 //                                              put() may throw content_missing
+//                    s.connect()               before any work is done for it: throws if nothing will be taken
 //
 // Children come before parents, so a sink never holds a manifest whose blobs it lacks. A sink that is
 // destroyed before commit() leaves no trace.
@@ -82,6 +83,8 @@ concept storing_sink = image_sink<S> && blob_store<store_of<S>>;
 template <class S>
 concept remote_sink = image_sink<S> && requires(S const& sink) {
     { sink.transfers() } -> std::convertible_to<unsigned>;
+} && requires(S& sink) {
+    sink.connect();
 };
 
 /// A sink was given a manifest and lacks what it needs, though that was there before: put these, then the manifest again.

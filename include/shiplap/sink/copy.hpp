@@ -29,6 +29,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <thread>
 #include <utility>
@@ -80,11 +81,13 @@ class counted_source {
 /// under way at once.
 template <blob_reader_source From, image_sink To>
 void copy_content(descriptor const& what, From const& from, To& to, progress_ref progress,
+                  std::optional<blob_reader_of<From>> opened = std::nullopt,
                   std::atomic<bool> const* stopped = nullptr) {
     activity told{progress, "copy", what.digest.text(), what.size};
     if (!to.exists(what)) {
-        counted_source source{verified_source{from.reader(what.digest), what.digest, what.size}, what.size,
-                              told, remote_sink<To>, stopped};
+        auto reader = opened ? std::move(*opened) : from.reader(what.digest);
+        counted_source source{verified_source{std::move(reader), what.digest, what.size}, what.size, told,
+                              remote_sink<To>, stopped};
         to.put(what, source);
     }
     told.finish();
@@ -104,10 +107,11 @@ class background_copy {
         join();
     }
 
-    void add(descriptor what) {
+    /// `opened`: its reader, for who is about to move the content elsewhere.
+    void add(descriptor what, std::optional<blob_reader_of<From>> opened = std::nullopt) {
         std::lock_guard const lock{mutex_};
         if (stopped_) return; // wait() will tell
-        waiting_.push_back(std::move(what));
+        waiting_.push_back({std::move(what), std::move(opened)});
         if (idle_ == 0 && workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
             workers_.emplace_back([this] { work(); });
         wake_.notify_one();
@@ -120,6 +124,11 @@ class background_copy {
     }
 
   private:
+    struct item {
+        descriptor what;
+        std::optional<blob_reader_of<From>> opened;
+    };
+
     void join() {
         {
             std::lock_guard const lock{mutex_};
@@ -137,11 +146,11 @@ class background_copy {
             wake_.wait(lock, [this] { return complete_ || stopped_ || !waiting_.empty(); });
             --idle_;
             if (stopped_ || waiting_.empty()) return;
-            auto const what = std::move(waiting_.front());
+            auto next = std::move(waiting_.front());
             waiting_.pop_front();
             lock.unlock();
             try {
-                copy_content(what, from_, to_, progress_, &stopped_);
+                copy_content(next.what, from_, to_, progress_, std::move(next.opened), &stopped_);
                 lock.lock();
             } catch (...) {
                 lock.lock();
@@ -157,7 +166,7 @@ class background_copy {
     progress_ref progress_;
     std::mutex mutex_;
     std::condition_variable wake_;
-    std::list<descriptor> waiting_;
+    std::list<item> waiting_;
     std::vector<std::thread> workers_;
     std::size_t idle_ = 0;
     bool complete_ = false;
