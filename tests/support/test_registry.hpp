@@ -20,19 +20,20 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include <support/registry/core.hpp>
+#include <support/registry/holdings.hpp>
 #include <support/registry/server.hpp>
 
 namespace registry_test {
 
-class test_registry {
+class test_registry : private core_owner, public holdings {
   public:
     explicit test_registry(quirks how = {}, checks rules = {})
-        : core_{std::move(how), rules}, server_{core_} {}
+        : core_owner{std::move(how), rules}, holdings{owned}, server_{owned} {}
 
     // --- where it is
 
@@ -67,6 +68,11 @@ class test_registry {
     void forget_uploads() {
         std::scoped_lock const lock{core_.mutex};
         core_.held.uploads.clear();
+    }
+    /// From now on these rules for the client.
+    void expect(checks rules) {
+        std::scoped_lock const lock{core_.mutex};
+        core_.check.rules = rules;
     }
     /// Another push begins: what the client knew is forgotten, and tags may be followed by blobs again.
     void new_push() {
@@ -129,6 +135,11 @@ class test_registry {
         }
         return true;
     }
+    /// Waits until nothing is being served: what a client left behind when it died has then been recorded.
+    [[nodiscard]] bool wait_until_idle(std::chrono::milliseconds patience = std::chrono::seconds{5}) const {
+        std::unique_lock lock{core_.mutex};
+        return core_.changed.wait_for(lock, patience, [&] { return core_.being_served == 0; });
+    }
     /// Sentences about what no correct client does.
     [[nodiscard]] std::vector<std::string> violations() const {
         std::scoped_lock const lock{core_.mutex};
@@ -143,91 +154,7 @@ class test_registry {
         core_.check.new_push();
     }
 
-    // --- what it holds
-
-    [[nodiscard]] bool has_blob(std::string const& repository, std::string const& digest) const {
-        std::scoped_lock const lock{core_.mutex};
-        return core_.held.find_blob(repository, digest) != nullptr;
-    }
-    /// "" also for a blob of which only hash and size were kept.
-    [[nodiscard]] std::optional<std::string> blob(std::string const& repository,
-                                                  std::string const& digest) const {
-        std::scoped_lock const lock{core_.mutex};
-        auto const* const found = core_.held.find_blob(repository, digest);
-        if (found == nullptr) return std::nullopt;
-        return found->content ? *found->content : std::string{};
-    }
-    [[nodiscard]] std::optional<std::uint64_t> blob_size(std::string const& repository,
-                                                         std::string const& digest) const {
-        std::scoped_lock const lock{core_.mutex};
-        auto const* const found = core_.held.find_blob(repository, digest);
-        return found == nullptr ? std::nullopt : std::optional{found->size};
-    }
-    [[nodiscard]] std::size_t blob_count(std::string const& repository) const {
-        std::scoped_lock const lock{core_.mutex};
-        auto const* const found = core_.held.find(repository);
-        return found == nullptr ? 0 : found->blobs.size();
-    }
-    /// By tag or digest.
-    [[nodiscard]] std::optional<std::string> manifest(std::string const& repository,
-                                                      std::string const& reference) const {
-        std::scoped_lock const lock{core_.mutex};
-        auto const* const found = core_.held.find_manifest(repository, reference);
-        return found == nullptr ? std::nullopt : std::optional{found->content};
-    }
-    [[nodiscard]] std::optional<std::string> media_type(std::string const& repository,
-                                                        std::string const& reference) const {
-        std::scoped_lock const lock{core_.mutex};
-        auto const* const found = core_.held.find_manifest(repository, reference);
-        return found == nullptr ? std::nullopt : std::optional{found->media_type};
-    }
-    [[nodiscard]] std::optional<std::string> tag(std::string const& repository,
-                                                 std::string const& name) const {
-        std::scoped_lock const lock{core_.mutex};
-        auto const* const found = core_.held.find(repository);
-        if (found == nullptr || !found->tags.contains(name)) return std::nullopt;
-        return found->tags.at(name);
-    }
-    /// Uploads that were started, and neither closed nor cancelled.
-    [[nodiscard]] std::size_t open_uploads() const {
-        std::scoped_lock const lock{core_.mutex};
-        return core_.held.uploads.size();
-    }
-
-    // --- preparing it; these return the digest
-
-    std::string put_blob(std::string const& repository, std::string content,
-                         std::string_view algorithm = "sha256") {
-        auto digest = digest_of(content, algorithm);
-        std::scoped_lock const lock{core_.mutex};
-        auto const size = content.size();
-        core_.held.repositories[repository].blobs[digest] = {
-            std::make_shared<std::string const>(std::move(content)), size};
-        return digest;
-    }
-    std::string put_manifest(std::string const& repository, std::string content,
-                             std::string media_type = {}) {
-        auto digest = digest_of(content);
-        if (media_type.empty()) media_type = guessed_media_type(content);
-        std::scoped_lock const lock{core_.mutex};
-        core_.held.repositories[repository].manifests[digest] = {std::move(content), std::move(media_type)};
-        return digest;
-    }
-    void set_tag(std::string const& repository, std::string const& name, std::string const& digest) {
-        std::scoped_lock const lock{core_.mutex};
-        core_.held.repositories[repository].tags[name] = digest;
-    }
-    void delete_blob(std::string const& repository, std::string const& digest) {
-        std::scoped_lock const lock{core_.mutex};
-        core_.held.repositories[repository].blobs.erase(digest);
-    }
-    void delete_tag(std::string const& repository, std::string const& name) {
-        std::scoped_lock const lock{core_.mutex};
-        core_.held.repositories[repository].tags.erase(name);
-    }
-
   private:
-    mutable core core_;
     server server_;
 };
 
@@ -252,3 +179,4 @@ using registry_test::stall;
 using registry_test::stuck_range;
 using registry_test::test_registry;
 using registry_test::token_names;
+using registry_test::trickle;

@@ -59,7 +59,8 @@ inline std::string joined(std::set<std::string> const& words, char with) {
 inline reply unauthorized(core const& c, access_map const& needed, std::string const& error) {
     auto result = error_reply(c.how, 401, "UNAUTHORIZED", "authentication required");
     if (!c.how.challenges.empty()) {
-        for (auto const& value : c.how.challenges) result.headers.emplace_back("WWW-Authenticate", value);
+        for (auto const& value : c.how.challenges)
+            result.headers.emplace_back("WWW-Authenticate", c.placed(value));
         return result;
     }
     auto const& auth = c.how.auth;
@@ -69,7 +70,7 @@ inline reply unauthorized(core const& c, access_map const& needed, std::string c
     }
     auto const& port = auth.realm_on_other_port ? c.other_port : c.main_port;
     auto text = "Bearer realm=\"" +
-                (auth.realm.empty() ? "http://" + port.authority() + "/token" : auth.realm) +
+                (auth.realm.empty() ? "http://" + port.authority() + "/token" : c.placed(auth.realm)) +
                 "\",service=\"" + auth.service + "\"";
     std::string scopes;
     for (auto const& [repository, actions] : needed)
@@ -92,6 +93,8 @@ inline std::optional<reply> refuse(core& c, request_record const& request) {
     auto const& auth = c.how.auth;
     auto const needed = needed_access(c, request);
     auto const header = request.header("Authorization");
+    if (auth.mode == auth_mode::none && !header.empty() && c.check.rules.asked_for_credentials)
+        c.check.note(request, "Authorization comes unasked");
     if (auth.mode == auth_mode::basic && !is_right_basic(auth, header)) return unauthorized(c, needed, "");
     if (auth.mode == auth_mode::bearer) {
         if (!starts_with_text(header, "Bearer ")) return unauthorized(c, needed, "");
@@ -110,7 +113,7 @@ inline std::optional<reply> refuse(core& c, request_record const& request) {
             return error_reply(c.how, 403, "DENIED", "requested access to the resource is denied");
     auto const reads = request.method == "GET" || request.method == "HEAD";
     if (c.how.read_only && !reads && !request.repository.empty())
-        return error_reply(c.how, 405, "UNSUPPORTED", "this registry is read-only");
+        return error_reply(c.how, c.how.read_only_status, "UNSUPPORTED", "this registry is read-only");
     return std::nullopt;
 }
 
@@ -153,7 +156,7 @@ inline reply serve_token(core& c, exchange& x) {
     auto const form = post ? parse_query(x.body.read_all()) : x.record.query;
     std::scoped_lock const lock{c.mutex};
     auto const& auth = c.how.auth;
-    if (!auth.redirect.empty()) return {.status = 302, .headers = {{"Location", auth.redirect}}};
+    if (!auth.redirect.empty()) return {.status = 302, .headers = {{"Location", c.placed(auth.redirect)}}};
     if (auto const status = post ? auth.post_status : auth.get_status; status != 0)
         return error_reply(c.how, status, "UNSUPPORTED", "not in this way");
     if (!post && x.record.method != "GET") return error_reply(c.how, 405, "UNSUPPORTED", "GET or POST");

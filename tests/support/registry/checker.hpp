@@ -54,6 +54,8 @@ class checker {
             note(request, "the body comes in chunks; the size is known, and Content-Length has to say it");
         else if (needs_length && !request.has_header("Content-Length"))
             note(request, "Content-Length is missing");
+        if (auto const length = request.header("Content-Length"); !length.empty() && !parse_number(length))
+            note(request, "Content-Length is no number");
         auto const authorized = request.has_header("Authorization");
         if (request.other_port && authorized && request.kind != request_kind::token)
             note(request, "Authorization reached another origin");
@@ -77,6 +79,8 @@ class checker {
         auto const type = request.header("Content-Type");
         if (type.empty())
             note(request, "Content-Type is missing");
+        else if (type.find(';') != std::string::npos)
+            note(request, "Content-Type has a parameter: " + type);
         else if (!list.media_type.empty() && type != list.media_type)
             note(request, "Content-Type " + type + " is not the mediaType " + list.media_type);
         if (rules.blobs_confirmed)

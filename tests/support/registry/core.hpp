@@ -48,11 +48,22 @@ struct core {
     std::set<std::string> seen_tokens{}; ///< also those that were revoked or ran out
     std::vector<std::shared_ptr<request_record>> records{};
     std::size_t connections = 0;
+    std::size_t being_served = 0; ///< requests
     std::uint64_t last_id = 0;
 
     /// A name that was not given out before. With the mutex held.
     std::string new_id(std::string const& prefix) { return prefix + std::to_string(++last_id); }
 
+    /// Text of a test, which cannot know the ports beforehand: {authority} and {other} stand for them.
+    [[nodiscard]] std::string placed(std::string text) const {
+        auto const put = [&](std::string const& name, std::string const& value) {
+            for (auto at = text.find(name); at != std::string::npos; at = text.find(name, at + value.size()))
+                text.replace(at, name.size(), value);
+        };
+        put("{authority}", main_port.authority());
+        put("{other}", other_port.authority());
+        return text;
+    }
     /// Sleeps, but not beyond the end of the registry.
     void pause(std::chrono::nanoseconds time) {
         if (time.count() <= 0) return;
@@ -73,9 +84,11 @@ struct exchange {
 /// The body of an error, in the form that the switches want.
 inline reply error_reply(quirks const& how, int status, std::string const& code, std::string const& message,
                          nlohmann::json detail = nullptr) {
-    auto const document = nlohmann::json{
-        {"errors",
-         nlohmann::json::array({{{"code", code}, {"message", message}, {"detail", std::move(detail)}}})}};
+    nlohmann::json error{{"code", code}, {"message", message}};
+    if (!detail.is_null()) error["detail"] = std::move(detail);
+    if (how.errors == error_form::escapes) error["message"] = "\x1b]0;owned\x07\x1b[31m" + message;
+    auto document = nlohmann::json::object();
+    document["errors"].push_back(std::move(error));
     reply result{.status = status, .headers = {{"Content-Type", "application/json"}}};
     switch (how.errors) {
     case error_form::json:
@@ -94,9 +107,7 @@ inline reply error_reply(quirks const& how, int status, std::string const& code,
         break;
     case error_form::escapes:
         result.body =
-            nlohmann::json{{"errors", {{{"code", code}, {"message", "\x1b]0;owned\x07\x1b[31m" + message}}}}}
-                .dump();
-        result.body += "\x1b[2J"; // raw as well, for clients that print what they cannot parse
+            document.dump() + "\x1b[2J"; // raw as well, for clients that print what they cannot parse
         break;
     }
     return result;

@@ -45,6 +45,12 @@ struct cut_reply {
     bool chunked = false;
 };
 
+/// The body of the answer comes that slowly, as from a server that has much to do; all of it comes.
+struct trickle {
+    std::size_t piece = 1;
+    std::chrono::milliseconds pause{100};
+};
+
 /// Silence until the client gives up or the registry stops. With `reads_body` after the body, otherwise before.
 struct stall {
     bool reads_body = false;
@@ -64,7 +70,7 @@ struct call {
 };
 
 using fault_action =
-    std::variant<answer, drop_connection, lost_reply, cut_reply, stall, delay, hang_up_after, call>;
+    std::variant<answer, drop_connection, lost_reply, cut_reply, trickle, stall, delay, hang_up_after, call>;
 
 struct fault {
     std::optional<request_kind> on{}; ///< any, when not given

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -95,8 +96,11 @@ class body_reader {
 
     /// The reader breaks off after that many bytes.
     void cut_after(std::uint64_t bytes) { cut_after_ = bytes; }
-    /// Called after each piece with its size: to be slow.
-    void pace_with(std::function<void(std::size_t)> pace) { pace_ = std::move(pace); }
+    /// Reads at most `piece` at a time, and calls `pace` after it with the size: to be slow.
+    void pace_with(std::size_t piece, std::function<void(std::size_t)> pace) {
+        piece_ = piece;
+        pace_ = std::move(pace);
+    }
 
     /// The next bytes; 0 at the end. Throws connection_ended when the peer, or a fault, ends it before.
     std::size_t read(char* to, std::size_t size) {
@@ -104,7 +108,7 @@ class body_reader {
         if (done_) return 0;
         if (std::exchange(wants_continue_, false)) peer_->send_all("HTTP/1.1 100 Continue\r\n\r\n");
         if (chunked_ && left_ == 0 && !next_chunk()) return read(to, size);
-        auto wanted = std::min<std::uint64_t>(size, left_);
+        auto wanted = std::min<std::uint64_t>({size, piece_, left_});
         if (cut_after_) wanted = std::min(wanted, *cut_after_ - received_);
         auto const count = peer_->read_some(to, static_cast<std::size_t>(wanted));
         if (count == 0) throw connection_ended{"the body of the request is cut"};
@@ -136,6 +140,7 @@ class body_reader {
     bool done_;
     std::uint64_t received_ = 0;
     std::optional<std::uint64_t> cut_after_;
+    std::size_t piece_ = std::numeric_limits<std::size_t>::max();
     std::function<void(std::size_t)> pace_;
 
     std::string line() {
@@ -173,10 +178,12 @@ struct reply {
     std::size_t size = 0;                     ///< of the part of `stored`
     std::optional<std::uint64_t> announced{}; ///< Content-Length, where it is not the size of the body
     bool without_length = false;
-    bool close = false;                ///< the connection ends after it
-    bool close_silently = false;       ///< as before, without `Connection: close`
-    bool cut = false;                  ///< the body is shorter than announced: the connection ends after it
-    bool chunked_without_end = false;  ///< sent in chunks, and the last one never comes
+    bool close = false;               ///< the connection ends after it
+    bool close_silently = false;      ///< as before, without `Connection: close`
+    bool cut = false;                 ///< the body is shorter than announced: the connection ends after it
+    bool chunked_without_end = false; ///< sent in chunks, and the last one never comes
+    std::size_t piece = 0;            ///< sent at once, with `pause` before the next; 0: all
+    std::function<void()> pause{};
     std::function<void()> delivered{}; ///< called once the client has been sent all of it
 
     [[nodiscard]] std::string_view content() const {
@@ -234,6 +241,12 @@ inline void send_reply(connection const& peer, reply const& what, std::string_vi
     }
     peer.send_all(text);
     if (method == "HEAD" || bodiless) return;
+    for (auto rest = content; what.piece != 0 && !rest.empty();
+         rest.remove_prefix(std::min(what.piece, rest.size()))) {
+        peer.send_all(rest.substr(0, what.piece));
+        what.pause();
+    }
+    if (what.piece != 0) return;
     if (!what.chunked_without_end) return peer.send_all(content);
     if (content.empty()) return;
     std::string size;

@@ -33,7 +33,7 @@ struct auth_settings {
     int post_status = 0;              ///< POST /token answers this instead: many have no OAuth2, 404 or 405
     std::string redirect{};           ///< the token endpoint answers 302 to here: a thief's trick
     bool realm_on_other_port = false; ///< Docker Hub, GitLab: the realm is another origin
-    std::string realm{};              ///< written into the challenge as is, instead of our own
+    std::string realm{}; ///< in the challenge instead of our own; {authority} and {other} are filled in
     std::set<std::string>
         refused_scopes{}; ///< repositories for which a token request as a whole is refused, 403
 };
@@ -74,9 +74,11 @@ struct quirks {
     // --- who may do what
     auth_settings auth{};
     bool read_only = false;                      ///< writes answer 405: a pull-through cache
+    int read_only_status = 405;                  ///< or 403
     std::set<std::string> denied_repositories{}; ///< 403 DENIED
     bool immutable_tags = false;                 ///< ECR: 400 "already exists", even for the same digest
-    std::vector<std::string> challenges{};       ///< WWW-Authenticate values, as they are, instead of our own
+    std::vector<std::string>
+        challenges{}; ///< WWW-Authenticate of 401, {authority} and {other} filled in, instead of our own
 
     // --- uploads
     bool patch_answers_created = false;  ///< ECR: 201 instead of 202
@@ -102,6 +104,7 @@ struct quirks {
     std::string location_scheme = "file"; ///< for location_form::scheme: file, gopher, unix
     bool location_state = false;    ///< a _state that changes with each answer: distribution, Harbor, Quay
     bool location_digest = false;   ///< a digest= that means nothing
+    bool location_singular = false; ///< GHCR: /blobs/upload/
     bool location_fragment = false; ///< "#part", which must not come back
     bool location_long = false;     ///< 8 KiB: signed URLs of clouds
 
@@ -120,7 +123,7 @@ struct quirks {
 
     // --- manifests
     unsigned blob_unknown_times = 0; ///< eventual consistency: so many manifest PUTs do not find their blobs
-    unsigned loses_blobs = 0;        ///< so many manifest PUTs find their first blob gone for good (GC)
+    unsigned loses_blobs = 0;        ///< so many manifest PUTs find their last blob gone for good (GC)
     bool sparse_indexes = false;     ///< an index is taken although children are missing
     bool unknown_blob_is_not_found = true; ///< MANIFEST_BLOB_UNKNOWN with 404, otherwise with 400
 
@@ -141,7 +144,8 @@ struct checks {
     bool digest_before_tag = true; ///< a manifest is put by digest before its tag is
     bool tag_is_last = true;     ///< nothing is written to a repository after its tag; new_push() starts anew
     bool blobs_confirmed = true; ///< manifests follow what they name
-    std::size_t max_transfers = 0; ///< blobs on their way at the same time; 0: any number
+    bool asked_for_credentials = true; ///< no Authorization where none was asked for
+    std::size_t max_transfers = 0;     ///< blobs on their way at the same time; 0: any number
 };
 
 } // namespace registry_test

@@ -97,7 +97,9 @@ inline route route_of(std::string_view method, std::string_view path, field_list
     };
     auto const head = method == "HEAD";
     auto const get = method == "GET";
-    if (auto const found = cut("/blobs/uploads/")) {
+    auto upload = cut("/blobs/uploads/");
+    if (!upload) upload = cut("/blobs/upload/"); // where a quirk sends clients
+    if (auto const found = upload) {
         if (found->reference.empty() && method == "POST")
             return as(found,
                       query_value(query, "mount").empty() ? request_kind::start_upload : request_kind::mount);

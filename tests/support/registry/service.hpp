@@ -129,9 +129,13 @@ inline std::optional<reply> meet_fault(core& c, exchange& x, std::optional<fault
 }
 
 /// What a fault does to an answer that has been worked out.
-inline void spoil_reply(reply& result, std::optional<fault_action> const& action) {
+inline void spoil_reply(core& c, reply& result, std::optional<fault_action> const& action) {
     if (!action) return;
     if (std::holds_alternative<hang_up_after>(*action)) result.close = result.close_silently = true;
+    if (auto const* const slow = std::get_if<trickle>(&*action)) {
+        result.piece = slow->piece;
+        result.pause = [&c, by = slow->pause] { c.pause(by); };
+    }
     if (auto const* const cut = std::get_if<cut_reply>(&*action)) {
         result.cut = true;
         result.close = result.close_silently = true;
@@ -153,6 +157,13 @@ inline bool ends_with_reset(std::optional<fault_action> const& action) {
     return lost != nullptr && lost->reset;
 }
 
+/// The client cannot know what an upload has after its request was broken off. With the mutex held.
+inline void note_broken(core& c, request_record const& request) {
+    if (request.kind != request_kind::patch_upload && request.kind != request_kind::put_upload) return;
+    auto const found = c.held.uploads.find(request.reference);
+    if (found != c.held.uploads.end()) found->second->offset_unknown = true;
+}
+
 /// Serves the next request of a connection. False when the connection is to be closed.
 inline bool serve_next(core& c, connection& peer, bool other_port, std::size_t connection_id) {
     auto head = read_head(peer);
@@ -168,14 +179,17 @@ inline bool serve_next(core& c, connection& peer, bool other_port, std::size_t c
         for (auto const& oddity : head->oddities) c.check.note(*record, oddity);
         c.check.check_head(*record, needs_length, body.chunked());
         if (transfer) c.check.transfer_begins(*record);
+        ++c.being_served;
         return std::tuple{c.how.read_bytes_per_second, c.how.header_delay, c.how.session_cookies,
                           c.how.extra_headers};
     }();
     auto const& [rate, header_delay, cookies, extra_headers] = settings;
-    if (rate != 0)
-        body.pace_with([&c, rate = rate](std::size_t count) {
+    if (rate != 0) {
+        peer.read_little_ahead();
+        body.pace_with(static_cast<std::size_t>(rate / 20 + 1), [&c, rate = rate](std::size_t count) {
             c.pause(std::chrono::nanoseconds{std::uint64_t{count} * 1'000'000'000 / rate});
         });
+    }
     auto const finish = [&](int status, bool delivered, reply const* sent) {
         std::scoped_lock const lock{c.mutex};
         record->body_bytes = body.received();
@@ -184,6 +198,8 @@ inline bool serve_next(core& c, connection& peer, bool other_port, std::size_t c
         record->delivered = delivered;
         if (delivered && sent->delivered) sent->delivered();
         if (transfer) c.check.transfer_ends();
+        if (status == 0) note_broken(c, *record);
+        --c.being_served;
         c.changed.notify_all();
     };
 
@@ -195,7 +211,9 @@ inline bool serve_next(core& c, connection& peer, bool other_port, std::size_t c
         answered = true;
         if (!body.complete() && !body.held_back() && !result.close &&
             body.announced().value_or(0) < 64 * 1024)
-            body.each([](std::string_view) {}); // small enough to keep the connection
+            body.each([](std::string_view) {});          // small enough to keep the connection
+    } catch (nlohmann::json::exception const& problem) { // of what a test has put here
+        result = error_reply(quirks{}, 500, "UNKNOWN", problem.what());
     } catch (connection_ended const&) {
         if (!answered) {
             finish(0, false, nullptr);
@@ -213,7 +231,7 @@ inline bool serve_next(core& c, connection& peer, bool other_port, std::size_t c
         result.headers.insert(result.headers.end(), extra_headers.begin(), extra_headers.end());
     if (cookies)
         result.headers.emplace_back("Set-Cookie", "sid=" + std::to_string(record->number) + "; Path=/");
-    spoil_reply(result, action);
+    spoil_reply(c, result, action);
     c.pause(header_delay);
 
     // Told before sent: the client's next request may be here before this thread goes on.

@@ -1,6 +1,7 @@
 #pragma once
 // Sockets of a server on 127.0.0.1: a listener on a free port, and connections that can be ended rudely.
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -108,6 +109,11 @@ class connection {
         }
     }
 
+    /// Little is taken in advance, so that the peer notices how slowly it is read.
+    void read_little_ahead() const {
+        int const size = 8 * 1024;
+        ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    }
     /// The connection will end with RST instead of FIN: what is on its way to the peer may be lost.
     void reset_on_close() const {
         linger const now{.l_onoff = 1, .l_linger = 0};

@@ -2,8 +2,12 @@
 // Text of HTTP as a registry meets it: header fields, queries, base64, numbers. Nothing here knows registries.
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <chrono>
 #include <cstdint>
+#include <cstdio>
+#include <ctime>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -128,6 +132,21 @@ inline std::optional<std::string> base64_decoded(std::string_view text) {
         out += static_cast<char>((bits >> count) & 0xFF);
     }
     return out;
+}
+
+/// As Retry-After may have it: "Sun, 06 Nov 1994 08:49:37 GMT".
+inline std::string http_date(std::chrono::system_clock::time_point when) {
+    auto const seconds = std::chrono::system_clock::to_time_t(when);
+    std::tm parts{};
+    ::gmtime_r(&seconds, &parts);
+    static constexpr char const* days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static constexpr char const* months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                             "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    std::array<char, 64> text{}; // not strftime, which would speak the language of the locale
+    auto const length = std::snprintf(text.data(), text.size(), "%s, %02d %s %04d %02d:%02d:%02d GMT",
+                                      days[parts.tm_wday], parts.tm_mday, months[parts.tm_mon],
+                                      parts.tm_year + 1900, parts.tm_hour, parts.tm_min, parts.tm_sec);
+    return {text.data(), static_cast<std::size_t>(length)};
 }
 
 /// "0-84521" and nothing else: the range of an upload has no unit and no total.

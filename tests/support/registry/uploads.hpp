@@ -65,7 +65,8 @@ inline std::string range_text(std::uint64_t size) {
 /// once the client has been told. With the mutex held.
 inline void add_location(core& c, request_record const& request, std::shared_ptr<upload> const& session,
                          reply& to) {
-    auto const path = "/v2/" + session->repository + "/blobs/uploads/" + session->id;
+    auto const path = "/v2/" + session->repository +
+                      (c.how.location_singular ? "/blobs/upload/" : "/blobs/uploads/") + session->id;
     std::string query;
     auto const add = [&](std::string const& part) { query += (query.empty() ? "?" : "&") + part; };
     ++session->answers;
