@@ -705,3 +705,163 @@ TEST_CASE("many clients at once, and an end in the middle of it", "[test_registr
     }
     for (auto& thread : threads) thread.join();
 }
+
+TEST_CASE("errors look as the switch wants them", "[test_registry]") {
+    test_registry registry;
+    raw_client client{registry.port()};
+    auto const path = "/v2/app/blobs/" + digest_of("nothing");
+    auto const plain = client.ask("GET", path);
+    CHECK(nlohmann::json::parse(plain.body) ==
+          nlohmann::json::parse(
+              R"({"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown to registry","detail":)"
+              R"({"digest":")" +
+              digest_of("nothing") + R"("}}]})"));
+    auto const body = [&](error_form form) {
+        registry.change([&](auto& how) { how.errors = form; });
+        return client.ask("GET", path).body;
+    };
+    CHECK_THAT(body(error_form::html), contains("<html>"));
+    CHECK(body(error_form::empty).empty());
+    CHECK(body(error_form::huge).size() > std::size_t{8} << 20U);
+    CHECK_THAT(body(error_form::escapes), contains("\x1b[2J"));
+    REQUIRE(registry.violations().empty());
+}
+
+TEST_CASE("ports are filled into what a test writes", "[test_registry]") {
+    test_registry registry{{.auth = {.mode = auth_mode::bearer},
+                            .challenges = {"Basic realm=\"x\"", "Bearer realm=\"http://{other}/token\""}}};
+    raw_client client{registry.port()};
+    auto const refused = client.ask("GET", "/v2/");
+    REQUIRE(refused.headers.size() >= 3);
+    CHECK(refused.headers.at(1).second == "Basic realm=\"x\"");
+    CHECK(refused.headers.at(2).second == "Bearer realm=\"http://" + registry.other_authority() + "/token\"");
+}
+
+TEST_CASE("credentials that nobody asked for", "[test_registry]") {
+    test_registry registry;
+    raw_client client{registry.port()};
+    CHECK(client.ask("GET", "/v2/", {{"Authorization", "Basic eDp5"}}).status == 200);
+    require_violation(registry, "Authorization comes unasked");
+    registry.reset();
+    registry.expect({.asked_for_credentials = false});
+    CHECK(client.ask("GET", "/v2/", {{"Authorization", "Basic eDp5"}}).status == 200);
+    CHECK(registry.violations().empty());
+}
+
+TEST_CASE("who may write", "[test_registry]") {
+    test_registry registry{
+        {.read_only_status = 403, .denied_repositories = {"secret"}, .immutable_tags = true}};
+    raw_client client{registry.port()};
+    push_image(client);
+    CHECK(put_manifest(client, sample_manifest(), "latest") == 400);
+    CHECK(client.ask("GET", "/v2/secret/tags/list").status == 403);
+    CHECK(client.ask("GET", "/v2/UPPER/tags/list").status == 400);
+    registry.change([](auto& how) { how.read_only = true; });
+    CHECK(push_blob(client, "more") == 403);
+    CHECK(client.ask("GET", "/v2/app/manifests/latest").status == 200);
+}
+
+TEST_CASE("a tag that moved is not overwritten blindly", "[test_registry]") {
+    test_registry registry;
+    raw_client client{registry.port()};
+    push_image(client);
+    auto const etag = client.ask("HEAD", "/v2/app/manifests/latest").header("ETag");
+    registry.set_tag("app", "latest", registry.put_manifest("app", sample_manifest("of someone else")));
+    auto const put = [&](std::string const& match) {
+        return client
+            .ask("PUT", "/v2/app/manifests/latest", {{"Content-Type", manifest_type}, {"If-Match", match}},
+                 sample_manifest())
+            .status;
+    };
+    CHECK(put(etag) == 412);
+    CHECK(put(client.ask("HEAD", "/v2/app/manifests/latest").header("ETag")) == 201);
+}
+
+TEST_CASE("every form of Location leads to the same upload", "[test_registry]") {
+    auto const form = GENERATE(location_form::path, location_form::relative, location_form::absolute,
+                               location_form::protocol_relative, location_form::twice);
+    test_registry registry{{.location = form,
+                            .location_state = true,
+                            .location_digest = true,
+                            .location_singular = true,
+                            .location_fragment = true,
+                            .location_long = true,
+                            .session_cookies = true}};
+    raw_client client{registry.port()};
+    auto const started = client.ask("POST", "/v2/app/blobs/uploads/", {}, "");
+    CHECK_FALSE(started.header("Set-Cookie").empty());
+    auto location = started.header("Location");
+    CHECK(location.size() > 8 * 1024);
+    if (form == location_form::absolute)
+        CHECK(location.starts_with("http://" + registry.authority() + "/v2/"));
+    if (form == location_form::protocol_relative)
+        CHECK(location.starts_with("//" + registry.authority() + "/v2/"));
+    if (form == location_form::relative)
+        location = "/v2/app/blobs/upload/" + location;
+    else
+        location.erase(0, location.find("/v2/"));
+    location.erase(location.find('#'));
+    SECTION("used as it is") {
+        CHECK(client.ask("PUT", with_digest(location, digest_of(layer_text)), {}, layer_text).status == 201);
+        CHECK(registry.violations().empty());
+    }
+    SECTION("without its query") {
+        location.erase(location.find('?'));
+        CHECK(client.ask("PUT", with_digest(location, digest_of(layer_text)), {}, layer_text).status == 400);
+        require_violation(registry, "is not the latest Location");
+    }
+}
+
+TEST_CASE("an answer that is lost leaves the old Location and the new one", "[test_registry]") {
+    test_registry registry{{.location_state = true}};
+    registry.fail({.on = request_kind::patch_upload, .with = lost_reply{.reset = false}});
+    raw_client first{registry.port()};
+    auto const location = first.ask("POST", "/v2/app/blobs/uploads/", {}, "").header("Location");
+    CHECK(first.ask("PATCH", location, {{"Content-Range", "0-4"}}, layer_text.substr(0, 5)).status == 0);
+    raw_client second{registry.port()};
+    auto const asked = second.ask("GET", location);
+    CHECK(asked.status == 204);
+    CHECK(asked.header("Range") == "0-4");
+    CHECK(registry.violations().empty());
+    CHECK(second.ask("GET", location).status == 400);
+}
+
+TEST_CASE("slow, in both directions", "[test_registry]") {
+    test_registry registry{{.read_bytes_per_second = 100'000}};
+    registry.fail(
+        {.on = request_kind::get_blob, .with = trickle{.piece = 5, .pause = std::chrono::milliseconds{20}}});
+    raw_client client{registry.port()};
+    auto const start = std::chrono::steady_clock::now();
+    std::string const content(10'000, 'x');
+    CHECK(push_blob(client, content) == 201);
+    auto const pushed = std::chrono::steady_clock::now();
+    CHECK(pushed - start > std::chrono::milliseconds{90});
+    registry.put_blob("app", layer_text);
+    CHECK(client.ask("GET", "/v2/app/blobs/" + digest_of(layer_text)).body == layer_text);
+    CHECK(std::chrono::steady_clock::now() - pushed > std::chrono::milliseconds{75});
+}
+
+TEST_CASE("a client that dies in the middle", "[test_registry]") {
+    test_registry registry;
+    {
+        raw_client client{registry.port()};
+        auto const location = client.ask("POST", "/v2/app/blobs/uploads/", {}, "").header("Location");
+        client.send("PATCH " + location +
+                    " HTTP/1.1\r\nHost: x\r\nUser-Agent: raw\r\nContent-Length: 100\r\n" +
+                    "Content-Range: 0-99\r\n\r\nonly this");
+        REQUIRE(registry.wait_for(request_kind::patch_upload));
+    }
+    REQUIRE(registry.wait_until_idle());
+    auto const last = registry.requests().back();
+    CHECK(last.body_bytes == 9);
+    CHECK(last.status == 0);
+    CHECK_FALSE(last.complete);
+    CHECK(registry.open_uploads() == 1);
+    registry.forget_uploads();
+    CHECK(registry.open_uploads() == 0);
+}
+
+TEST_CASE("HTTP dates", "[test_registry]") {
+    CHECK(registry_test::http_date(std::chrono::system_clock::from_time_t(784111777)) ==
+          "Sun, 06 Nov 1994 08:49:37 GMT");
+}
