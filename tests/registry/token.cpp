@@ -67,21 +67,6 @@ registry_error refusal(token_service service, std::optional<credential> const& w
 
 } // namespace
 
-TEST_CASE("scopes that mean the same get equal", "[token]") {
-    auto const [scopes, merged] = GENERATE(table<std::vector<std::string>, std::vector<std::string>>({
-        {{}, {}},
-        {{""}, {}},
-        {{"repository:a:push,pull"}, {"repository:a:pull,push"}},
-        {{"repository:a:push", "repository:a:pull", "repository:a:pull"}, {"repository:a:pull,push"}},
-        {{"repository:b:pull", "repository:a:pull"}, {"repository:a:pull", "repository:b:pull"}},
-        {{"repository:h:5000/a:pull", "repository:h:5000/a:,push,"}, {"repository:h:5000/a:pull,push"}},
-        {{"registry:catalog:*"}, {"registry:catalog:*"}},
-        {{"odd", "a:b"}, {"a:b", "odd"}},
-    }));
-    CHECK(merge_scopes(scopes) == merged);
-    CHECK(merge_scopes(merged) == merged);
-}
-
 TEST_CASE("anybody may ask for a token", "[token]") {
     token_service service{{{200, good}}};
     CHECK(fetch_token(service, r_io, app, {}).value.reveal() == "t");

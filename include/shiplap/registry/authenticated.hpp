@@ -8,8 +8,9 @@
 // to the upload address of another host, is passed on as it is, and a 401 from there is an answer like any other.
 //
 // The first request goes out bare, and others wait for its answer, unless it has a body. What the registry wants is
-// learned from its 401; from then on, requests carry their token at once. Tokens are kept for each repository and set of scopes, and renewed when four fifths of their life
-// have passed. However many threads want the same one, one asks for it and the others wait.
+// learned from its 401; from then on, requests carry their token at once. Tokens are kept for each repository and set
+// of scopes, and renewed when four fifths of their life have passed. However many threads want the same one, one asks
+// for it and the others wait.
 //
 // A 401 in spite of a token renews it once and sends the request again, if that is repeatable. If it is not, the 401
 // is returned, and who sends it again will do so with the new token. What is refused then is an error.
@@ -19,12 +20,13 @@
 #include <shiplap/registry/concept.hpp>
 #include <shiplap/registry/credential.hpp>
 #include <shiplap/registry/credentials.hpp>
+#include <shiplap/registry/scope.hpp>
+#include <shiplap/registry/shared_authorization.hpp>
 #include <shiplap/registry/token.hpp>
 
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -44,101 +46,6 @@ namespace detail {
 struct login_method {
     std::optional<url> realm{}; ///< of a token service; none: the Basic scheme
     std::string service{};
-};
-
-/// The value of an Authorization header, and until when.
-struct authorization {
-    using time = std::chrono::steady_clock::time_point;
-    secret header{}; ///< empty: there is no credential, send nothing
-    time renew_at = time::max(), ends_at = time::max();
-    std::string user{};    ///< for messages
-    bool is_fixed = false; ///< a password or token of the user, which nobody renews
-};
-
-/// The exception that is being handled, for several threads to throw: each a copy of its own, for who catches it may
-/// add to its text.
-template <class E, class... More>
-std::function<void()> current_failure() {
-    try {
-        throw;
-    } catch (E const& failure) {
-        return [failure] { throw failure; };
-    } catch (...) {
-        if constexpr (sizeof...(More) != 0)
-            return current_failure<More...>();
-        else
-            return [failure = std::current_exception()] { std::rethrow_exception(failure); };
-    }
-}
-
-/// One authorization that many threads use and one at a time renews.
-class shared_authorization {
-  public:
-    /// `serial` tells it from the ones before and after it; 0 is none.
-    struct copy {
-        authorization what{};
-        std::uint64_t serial = 0;
-    };
-
-    /// The present one unless that is `refused`, or too old; else what `make` returns. Who finds another thread at it
-    /// waits, and shares what comes of it, be it an exception.
-    template <class Clock, class Make>
-    copy get(std::uint64_t refused, Clock const& now, Make const& make) {
-        std::unique_lock lock{mutex_};
-        auto const usable = [&](authorization::time until) {
-            return serial_ != 0 && serial_ != refused && now() < until;
-        };
-        if (usable(present_.renew_at)) return {present_, serial_};
-        if (making_) {
-            if (usable(present_.ends_at)) return {present_, serial_}; // the last fifth of its life
-            auto const before = rounds_;
-            done_.wait(lock, [&] { return rounds_ != before; });
-            if (failure_) std::function<void()>{failure_}();
-            return {present_, serial_};
-        }
-        making_ = true;
-        lock.unlock();
-        std::function<void()> failure;
-        authorization made;
-        try {
-            made = make();
-        } catch (...) {
-            failure = current_failure<registry_error, transport_error, credential_error, format_error,
-                                      system_error>();
-        }
-        lock.lock();
-        making_ = false;
-        ++rounds_;
-        failure_ = failure;
-        if (!failure) {
-            replaced_refused_ = refused != 0;
-            accepted_ = false;
-            present_ = std::move(made);
-            ++serial_;
-        }
-        done_.notify_all();
-        if (failure && !usable(present_.ends_at)) failure();
-        return {present_, serial_};
-    }
-
-    /// The registry took it.
-    void accepted(std::uint64_t serial) {
-        std::lock_guard lock{mutex_};
-        if (serial == serial_) accepted_ = true;
-    }
-    /// Whether it came in the place of one that was refused, and was never taken itself.
-    bool is_hopeless(std::uint64_t serial) {
-        std::lock_guard lock{mutex_};
-        return serial == serial_ && replaced_refused_ && !accepted_;
-    }
-
-  private:
-    std::mutex mutex_;
-    std::condition_variable done_;
-    authorization present_;
-    std::uint64_t serial_ = 0, rounds_ = 0;
-    std::function<void()> failure_; ///< of the last round
-    bool making_ = false, replaced_refused_ = false, accepted_ = false;
 };
 
 } // namespace detail
@@ -295,7 +202,7 @@ class authenticated {
             shared_->probe_ended.wait(lock);
             method = shared_->methods.find(access.registry);
         }
-        auto scopes = merge_scopes(access.scopes);
+        auto scopes = merged_scopes(access.scopes);
         auto const more = shared_->more_scopes.find({access.registry, access.repository, scopes});
         if (more != shared_->more_scopes.end()) scopes = more->second;
         auto const copy = method->second;
@@ -307,18 +214,12 @@ class authenticated {
     grant learn(registry_access const& access, challenge const& wanted, grant const& used,
                 std::string const& words) {
         detail::login_method method;
-        auto scopes = merge_scopes(access.scopes);
+        auto scopes = merged_scopes(access.scopes);
         auto const asked = scopes;
         if (wanted.scheme == "bearer") {
             method = {detail::realm_of(wanted, access), wanted.get("service")};
-            auto all = scopes;
-            auto const listed = wanted.get("scope");
-            for (std::string_view rest = listed; !rest.empty();) {
-                auto const blank = std::min(rest.find(' '), rest.size());
-                all.emplace_back(rest.substr(0, blank));
-                rest.remove_prefix(std::min(blank + 1, rest.size()));
-            }
-            scopes = merge_scopes(all);
+            scopes.push_back(wanted.get("scope"));
+            scopes = merged_scopes(scopes);
             if (used.from && used.scopes == scopes && wanted.get("error") == "insufficient_scope")
                 throw detail::authentication_failure(
                     access, "access is denied: the token has all that was asked for" + user_of(used), 401,
@@ -389,11 +290,13 @@ class authenticated {
 
     registry_error refused(registry_access const& access, grant const& used, std::string const& words) {
         auto const name = detail::registry_name(access);
+        auto const& header = used.now.what.header.reveal();
+        bool const gives_away = words.find(header.substr(header.find(' ') + 1)) != std::string::npos;
         return detail::authentication_failure(access,
                                               "it does not accept the login" + user_of(used) +
                                                   ": log in with 'docker login " + name +
                                                   "', or check the password",
-                                              401, words);
+                                              401, gives_away ? std::string{} : words);
     }
 
     registry_error login_missing(registry_access const& access) {

@@ -89,7 +89,7 @@ inline std::string find_program(std::string const& name, environment const& env)
         path == env.end() ? std::string_view{"/usr/local/bin:/usr/bin:/bin"} : path->second;
     while (!rest.empty()) {
         auto const colon = std::min(rest.find(':'), rest.size());
-        auto const candidate = std::string{rest.substr(0, colon)} + "/" + name;
+        auto candidate = std::string{rest.substr(0, colon)} + "/" + name;
         // Relative directories would let the current one decide what runs.
         if (rest.starts_with('/') && ::access(candidate.c_str(), X_OK) == 0) return candidate;
         rest.remove_prefix(std::min(colon + 1, rest.size()));
@@ -121,8 +121,9 @@ inline helper_outcome run_helper(std::string const& program, std::string_view in
 
     std::vector<std::string> variables;
     for (auto const& [name, value] : env)
-        if (helper_may_see(name)) variables.push_back(name + "=" + value);
+        if (helper_may_see(name)) variables.emplace_back(name).append("=").append(value);
     std::vector<char*> envp;
+    envp.reserve(variables.size() + 1);
     for (auto& one : variables) envp.push_back(one.data());
     envp.push_back(nullptr);
     std::string name = program, verb = "get";

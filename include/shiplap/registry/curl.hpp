@@ -33,6 +33,8 @@
 #include <shiplap/registry/request_body.hpp>
 #include <shiplap/registry/response_head.hpp>
 #include <shiplap/registry/retry.hpp>
+#include <shiplap/registry/scope.hpp>
+#include <shiplap/registry/shared_authorization.hpp>
 #include <shiplap/registry/sink.hpp>
 #include <shiplap/registry/store.hpp>
 #include <shiplap/registry/token.hpp>

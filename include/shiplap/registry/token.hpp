@@ -19,9 +19,7 @@
 
 #include <chrono>
 #include <cstdlib>
-#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,37 +34,13 @@ inline constexpr std::size_t max_token_answer = 64 * 1024;
 struct token_request {
     url realm;
     std::string service{};
-    std::vector<std::string> scopes{}; ///< as of merge_scopes()
+    std::vector<std::string> scopes{}; ///< as of merged_scopes()
 };
 
 struct bearer_token {
     secret value;
     std::chrono::milliseconds lifetime; ///< from the request on
 };
-
-/// One scope for each resource, sorted, with all actions asked for, sorted: two lists that mean the same get equal.
-/// "repository:r.io:5000/app:pull,push": the name is what lies between the first colon and the last.
-inline std::vector<std::string> merge_scopes(std::vector<std::string> const& scopes) {
-    std::map<std::string, std::set<std::string>, std::less<>> resources;
-    for (auto const& scope : scopes) {
-        auto const last = scope.rfind(':');
-        bool const whole = last != scope.npos && scope.find(':') != last;
-        auto& actions = resources[whole ? scope.substr(0, last) : scope];
-        if (!whole) continue; // not of the usual form: for the service to understand
-        for (std::string_view rest = std::string_view{scope}.substr(last + 1); !rest.empty();) {
-            auto const comma = std::min(rest.find(','), rest.size());
-            if (comma != 0) actions.emplace(rest.substr(0, comma));
-            rest.remove_prefix(std::min(comma + 1, rest.size()));
-        }
-    }
-    std::vector<std::string> merged;
-    for (auto const& [resource, actions] : resources) {
-        auto scope = resource;
-        for (auto const& action : actions) scope += (scope.size() == resource.size() ? ":" : ",") + action;
-        if (!scope.empty()) merged.push_back(std::move(scope));
-    }
-    return merged;
-}
 
 namespace detail {
 
@@ -131,7 +105,7 @@ inline url realm_of(challenge const& from, registry_access const& access) {
     auto const refuse = [&](std::string const& reason) {
         return authentication_failure(access, "its token service " + reason, 401);
     };
-    auto const realm = [&] {
+    auto realm = [&] {
         try {
             return url::parse(from.get("realm"));
         } catch (format_error const& failure) {
