@@ -12,8 +12,13 @@ namespace shiplap_command {
 /// Options that every subcommand understands.
 struct common_options {
     std::string progress = "auto";
-    std::string store; ///< folder of the local image store; empty: where the environment says
-    unsigned jobs = 1; ///< threads
+    std::string store;     ///< folder of the local image store; empty: where the environment says
+    unsigned jobs = 1;     ///< threads
+    bool insecure = false; ///< registries may speak plain HTTP or show any certificate
+    std::vector<std::string>
+        trusted;                  ///< hosts that a registry may send us to though their addresses are private
+    unsigned transfers = 4;       ///< to or from a registry at once
+    unsigned retry_seconds = 120; ///< without progress, until a push or pull is given up
 };
 
 /// Raw words of the command line; export_images() gives them meaning.
@@ -27,6 +32,8 @@ struct export_arguments {
 // signal, any other exception for what went wrong.
 void export_images(export_arguments const& arguments, common_options const& common);
 void copy_image(std::string const& source, std::string const& destination, common_options const& common);
+void create_index(std::string const& name, std::vector<std::string> const& images,
+                  std::vector<std::string> const& annotations, common_options const& common);
 void inspect_image(std::string const& image, bool as_json, common_options const& common);
 
 } // namespace shiplap_command

@@ -32,15 +32,16 @@ std::vector<image_name> names_for(Store const& store, location const& from, loca
     if (!to.name.empty()) return {chosen_name(to)};
     if (!from.name.empty()) return {name_of_entry(root)};
     std::vector<image_name> names;
-    for (auto const& entry : store.entries())
-        if (entry.digest == root.digest) names.push_back(name_of_entry(entry));
+    if constexpr (!std::same_as<Store, registry_source>) // there, an image is found by its name only
+        for (auto const& entry : store.entries())
+            if (entry.digest == root.digest) names.push_back(name_of_entry(entry));
     return names;
 }
 
 template <class Store, image_sink Sink>
 void deliver(Store const& store, location const& from, location const& to, Sink sink,
              progress_display& display) {
-    auto const root = resolve(store.entries(), from);
+    auto const root = resolve_in(store, from);
     auto names = names_for(store, from, to, root);
     std::erase(names, image_name{});
     copy_env env{display};
@@ -58,8 +59,9 @@ void copy_image(std::string const& source, std::string const& destination, commo
     auto const to = parse_location("DST", destination, common.store);
     if (to.path == "-" && ::isatty(STDOUT_FILENO) != 0)
         throw option_error{"DST", "refusing to write an archive to a terminal; name a file or redirect it"};
-    auto const opened = open_source(from);
     begin_interruptible_work();
+    auto const registries = open_registries(common);
+    auto const opened = open_source(from, registries);
     std::visit(
         [&](auto const& store) {
             if (to.transport == "oci-archive")
@@ -70,6 +72,15 @@ void copy_image(std::string const& source, std::string const& destination, commo
                 return deliver(store, from, to,
                                filesystem_sink{to.path, {.extraction = {.progress = progress_ref{display}}}},
                                display);
+            if (to.transport == "docker") {
+                auto const name = reference::parse(to.name);
+                registry_options how;
+                if (name.tag().empty()) how.untagged = {name}; // by its digest alone
+                return deliver(
+                    store, from, to,
+                    registries.sink(name.tag().empty() ? std::vector<reference>{} : std::vector{name}, how),
+                    display);
+            }
             return deliver(store, from, to, layout_sink{to.path}, display);
         },
         opened);

@@ -1,6 +1,7 @@
 // shiplap inspect: what an image consists of.
 
 #include "command.hpp"
+#include "interruption.hpp"
 #include "transports.hpp"
 
 #include <cstdio>
@@ -92,8 +93,10 @@ void print_manifest(json const& image) {
 
 void inspect_image(std::string const& image, bool as_json, common_options const& common) {
     auto const where = parse_location("IMAGE", image, common.store);
-    auto const source = open_source(where);
-    auto const root = std::visit([&](auto const& store) { return resolve(store.entries(), where); }, source);
+    begin_interruptible_work();
+    auto const registries = open_registries(common);
+    auto const source = open_source(where, registries);
+    auto const root = std::visit([&](auto const& store) { return resolve_in(store, where); }, source);
     auto const facts = std::visit([&](auto const& store) { return describe(store, root); }, source);
     if (as_json) {
         std::printf("%s\n", pretty(facts).c_str());

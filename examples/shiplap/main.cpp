@@ -1,9 +1,10 @@
 // shiplap: exports directories and tars as container images. This file reads the command line; what it asks for is in
 // export.cpp, copy.cpp and inspect.cpp.
 //
-// Exit codes: 0 done, 1 failed, 2 wrong usage, 128+n stopped by signal n.
+// Exit codes: 0 done, 1 failed, 2 wrong usage, 75 a retry may help, 128+n stopped by signal n.
 
 #include <shiplap/error.hpp>
+#include <shiplap/registry/error.hpp>
 #include <shiplap/version.hpp>
 
 #include "command.hpp"
@@ -26,7 +27,7 @@ namespace {
 
 using namespace shiplap_command;
 
-constexpr int done = 0, failed = 1, wrong_usage = 2;
+constexpr int done = 0, failed = 1, wrong_usage = 2, try_again = 75; // as EX_TEMPFAIL of sysexits.h
 
 // A closed standard stream must not be the number of the next file that is opened: what is printed would end up in it.
 // Opened the wrong way round, its use is an error as before.
@@ -80,9 +81,24 @@ void add_progress(CLI::App& app, common_options& common) {
               "auto, tty, plain, json or none; on standard error");
 }
 
+void add_registry(CLI::App& app, common_options& common) {
+    add_values(app, "--trust-realm", common.trusted, "HOST[:PORT]",
+               "where a registry may send us though its address is private; repeatable");
+    app.add_option("--transfers", common.transfers, "blobs to or from a registry at once, by default 4")
+        ->type_name("N")
+        ->check(CLI::Range(1U, 64U).description(""));
+    app.add_option("--retry-time", common.retry_seconds,
+                   "seconds without progress until a registry is given up, by default 120; 0: no retries")
+        ->type_name("SECONDS")
+        ->check(CLI::Range(0U, 86400U).description(""));
+}
+void add_insecure(CLI::App& app, common_options& common) {
+    app.add_flag("--insecure", common.insecure, "registries may speak plain HTTP or show any certificate");
+}
+
 constexpr char image_forms[] =
-    "IMAGE is oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]\n"
-    "or store:NAME. ";
+    "IMAGE is oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME],\n"
+    "docker://NAME (in a registry) or store:NAME. ";
 
 /// The command line, declared and parsed.
 class command_line {
@@ -93,18 +109,21 @@ class command_line {
         app_.set_help_flag("-h,--help", "this text");
         app_.set_version_flag("--version", std::string{"shiplap "} + shiplap::version, "the version");
         app_.failure_message(explain);
-        app_.footer("INPUT is a layer: DIR, FILE.tar[.gz|.zst], dir:PATH, tar:PATH, diff:LOWER:UPPER;\n"
-                    "tar:- is standard input. A directory called like a subcommand is written dir:copy.\n"
-                    "\n"
-                    "The digest of the image is printed on standard output; with dest=- the archive\n"
-                    "goes there, and the digest to standard error.\n"
-                    "Exit codes: 0 done, 1 failed, 2 wrong usage, 128+n stopped by signal n.\n"
-                    "\n"
-                    "Example:\n"
-                    "  shiplap -o type=oci,dest=app.tar -t example.com/app:1 --entrypoint /bin/app ./rootfs");
+        app_.footer(
+            "INPUT is a layer: DIR, FILE.tar[.gz|.zst], dir:PATH, tar:PATH, diff:LOWER:UPPER;\n"
+            "tar:- is standard input. A directory called like a subcommand is written dir:copy.\n"
+            "\n"
+            "The digest of the image is printed on standard output; with dest=- the archive\n"
+            "goes there, and the digest to standard error.\n"
+            "Exit codes: 0 done, 1 failed, 2 wrong usage, 75 a retry may help, 128+n stopped by signal\n"
+            "n.\n"
+            "\n"
+            "Example:\n"
+            "  shiplap -o type=oci,dest=app.tar -t example.com/app:1 --entrypoint /bin/app ./rootfs");
         declare_export();
         declare_copy();
         declare_inspect();
+        declare_index();
     }
 
     int run(int argc, char** argv) {
@@ -115,7 +134,9 @@ class command_line {
             return app_.exit(problem) == 0 ? done : wrong_usage;
         }
         refuse_mixture();
-        if (copy_->parsed())
+        if (create_->parsed())
+            create_index(name_, images_, index_annotations_, common_);
+        else if (copy_->parsed())
             copy_image(source_, destination_, common_);
         else if (inspect_->parsed())
             inspect_image(image_, as_json_, common_);
@@ -129,7 +150,7 @@ class command_line {
     void declare_export() {
         app_.add_option("INPUT", arguments_.inputs, "layers, bottom first")->type_name("...");
         add_values(app_, "-o,--output", arguments_.outputs, "SPEC",
-                   "type=image|oci|docker|local|tar,key=value,...; repeatable");
+                   "type=image|registry|oci|docker|local|tar,key=value,...; repeatable");
         add_values(app_, "-t,--tag", arguments_.tags, "NAME", "name of the image; repeatable");
         add_value(app_, "--platform", arguments_.platform, "P",
                   "os/architecture[/variant], by default this machine's");
@@ -153,6 +174,7 @@ class command_line {
                 export_options_.push_back(option);
         add_store(app_, common_);
         add_progress(app_, common_);
+        add_registry(app_, common_);
         app_.add_option("--jobs", common_.jobs,
                         "threads, by default one per processor; the result does not depend on it")
             ->type_name("N")
@@ -164,6 +186,8 @@ class command_line {
         add_value(*copy_, "SRC", source_, "", "IMAGE")->required();
         add_value(*copy_, "DST", destination_, "", "IMAGE; or rootfs:DIR, which extracts it")->required();
         add_store(*copy_, common_);
+        add_registry(*copy_, common_);
+        add_insecure(*copy_, common_);
         add_progress(*copy_, common_);
         copy_->footer(std::string{image_forms} +
                       "An archive called - is standard input or output.\n"
@@ -178,15 +202,40 @@ class command_line {
         add_value(*inspect_, "IMAGE", image_, "", "which one")->required();
         inspect_->add_flag("--json", as_json_, "as one JSON object");
         add_store(*inspect_, common_);
+        add_registry(*inspect_, common_);
+        add_insecure(*inspect_, common_);
         inspect_->footer(std::string{image_forms} + "An archive called - is standard input.\n"
                                                     "\n"
                                                     "Example:\n"
                                                     "  shiplap inspect oci-layout:app:1");
     }
 
+    void declare_index() {
+        index_ = app_.add_subcommand("index", "make an index of images in a registry");
+        index_->require_subcommand(1);
+        create_ = index_->add_subcommand("create", "join images that were pushed by digest");
+        add_value(*create_, "NAME", name_, "", "what the index is called")->required();
+        create_->add_option("IMAGE", images_, "NAME@DIGEST or NAME:TAG, each an image or an index")
+            ->type_name("...")
+            ->required();
+        add_values(*create_, "--annotation", index_annotations_, "K=V",
+                   "[index:]KEY=VALUE or manifest-descriptor[PLATFORM]:KEY=VALUE; repeatable");
+        add_store(*create_, common_);
+        add_progress(*create_, common_);
+        add_registry(*create_, common_);
+        add_insecure(*create_, common_);
+        create_->footer(
+            "The images may be in any repository. Where one is in another registry than NAME, it is\n"
+            "copied; within one registry its blobs are mounted. What is missing is an error, and\n"
+            "then NAME stays what it was.\n"
+            "\n"
+            "Example:\n"
+            "  shiplap index create r.io/app:1 r.io/app@sha256:... r.io/app@sha256:...");
+    }
+
     // "shiplap -o type=oci copy": the word became the subcommand, a directory was meant.
     void refuse_mixture() const {
-        for (auto const* subcommand : {copy_, inspect_}) {
+        for (auto const* subcommand : {copy_, inspect_, index_}) {
             if (!subcommand->parsed()) continue;
             for (auto const* option : export_options_)
                 if (option->count() != 0)
@@ -200,10 +249,13 @@ class command_line {
     CLI::App app_{"Exports directories and tars as container images.", "shiplap"};
     CLI::App* copy_ = nullptr;
     CLI::App* inspect_ = nullptr;
+    CLI::App* index_ = nullptr;
+    CLI::App* create_ = nullptr;
     std::vector<CLI::Option const*> export_options_;
     common_options common_;
     export_arguments arguments_;
-    std::string source_, destination_, image_;
+    std::string source_, destination_, image_, name_;
+    std::vector<std::string> images_, index_annotations_;
     bool as_json_ = false;
 };
 
@@ -221,6 +273,9 @@ int main(int argc, char** argv) {
     } catch (interrupted const& stopped) {
         std::fprintf(stderr, "shiplap: interrupted; what was unfinished is removed\n");
         return 128 + stopped.signal;
+    } catch (shiplap::remote_error const& problem) {
+        std::fprintf(stderr, "shiplap: %s\n", problem.what());
+        return problem.facts().retryable ? try_again : failed;
     } catch (std::exception const& problem) {
         std::fprintf(stderr, "shiplap: %s\n", problem.what());
         return failed;

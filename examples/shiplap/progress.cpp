@@ -174,10 +174,17 @@ void progress_display::operator()(shiplap::progress_event const& event) {
 
     auto& one = activities_[event.id];
     if (event.what == kind::started)
-        one = {
-            std::string{event.activity}, shiplap::printable(event.subject), 0, event.total, now, now, false};
+        one = {std::string{event.activity},
+               shiplap::printable(event.subject),
+               0,
+               event.total,
+               now,
+               now,
+               false,
+               false};
     one.done = event.done;
     one.finished = event.what == kind::finished;
+    one.waiting = event.what == kind::waiting;
     if (style_ == progress_style::tty) return redraw(now, event.what != kind::advanced);
     if (style_ == progress_style::json) show_json(event, now);
     if (style_ == progress_style::plain) show_plain(one, now);
@@ -185,7 +192,7 @@ void progress_display::operator()(shiplap::progress_event const& event) {
 }
 
 void progress_display::show_json(shiplap::progress_event const& event, clock::time_point now) {
-    constexpr std::array<char const*, 4> kinds{"started", "advanced", "finished", "warning"};
+    constexpr std::array<char const*, 5> kinds{"started", "advanced", "waiting", "finished", "warning"};
     if (event.what == kind::advanced) {
         auto& told = activities_[event.id].told;
         if (now - told < redraw_interval) return;

@@ -43,6 +43,7 @@ class progress_display {
         std::optional<std::uint64_t> total;
         clock::time_point started, told; ///< told: when a line about it was printed last
         bool finished = false;
+        bool waiting = false; ///< for the registry to commit what it has
     };
 
   private:

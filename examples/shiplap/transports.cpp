@@ -9,17 +9,25 @@ namespace shiplap_command {
 using namespace shiplap;
 
 location parse_location(char const* role, std::string const& text, std::string const& store) {
-    constexpr std::array<std::string_view, 5> known{"oci-layout", "oci-archive", "docker-archive", "store",
-                                                    "rootfs"};
+    constexpr std::array<std::string_view, 6> known{"oci-layout", "oci-archive", "docker-archive",
+                                                    "docker",     "store",       "rootfs"};
     auto const colon = text.find(':');
     location where{text.substr(0, colon), {}, {}};
     if (colon == std::string::npos || std::find(known.begin(), known.end(), where.transport) == known.end())
-        throw option_error{role,
-                           "'" + printable(text) +
-                               "' names no image: expected oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], "
-                               "docker-archive:FILE[:NAME], store:NAME or, as a destination, rootfs:DIR"};
+        throw option_error{
+            role,
+            "'" + printable(text) +
+                "' names no image: expected oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], "
+                "docker-archive:FILE[:NAME], docker://NAME, store:NAME or, as a destination, rootfs:DIR"};
     auto const rest = text.substr(colon + 1);
     if (rest.empty()) throw option_error{role, "'" + printable(text) + "': nothing behind the colon"};
+    if (where.transport == "docker") {
+        if (!rest.starts_with("//"))
+            throw option_error{role, "'" + printable(text) +
+                                         "': expected docker://NAME, such as docker://r.io/app:1"};
+        where.name = reference::parse(rest.substr(2)).with_default_tag().text();
+        return where;
+    }
     if (where.transport == "store") {
         where.path = store.empty() ? default_store() : store;
         where.name = rest;
@@ -32,7 +40,8 @@ location parse_location(char const* role, std::string const& text, std::string c
     return where;
 }
 
-image_source open_source(location const& where) {
+image_source open_source(location const& where, curl_registries const& registries) {
+    if (where.transport == "docker") return registries.source(reference::parse(where.name));
     if (where.transport == "oci-archive") return oci_archive_store{where.path};
     if (where.transport == "docker-archive") return docker_archive_store{where.path};
     if (where.transport == "rootfs")
@@ -54,6 +63,12 @@ descriptor resolve(std::vector<descriptor> const& entries, location const& where
         return name_of_entry(entry).full == full;
     });
     return find_entry(entries, known ? full : where.name, where.path);
+}
+
+descriptor resolve_in(registry_source const& store, location const& where) {
+    auto const name = reference::parse(where.name);
+    auto root = store.resolve(name.digest() ? name.digest()->text() : name.tag());
+    return named_entry(std::move(root), name_of(name));
 }
 
 } // namespace shiplap_command
