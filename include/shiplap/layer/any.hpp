@@ -7,6 +7,7 @@
 //
 // Cheap to copy: copies share the source. The seam costs one indirect call per chunk of tar.
 
+#include <shiplap/bytes/erased.hpp>
 #include <shiplap/layer/concept.hpp>
 
 #include <memory>
@@ -14,37 +15,6 @@
 #include <utility>
 
 namespace shiplap {
-
-/// Owns any replayable_source; movable.
-class any_replayable_source {
-  public:
-    template <replayable_source R>
-        requires(!std::same_as<std::remove_cvref_t<R>, any_replayable_source>)
-    any_replayable_source(
-        R source) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
-        : self_{new model<R>{std::move(source)}} {}
-
-    std::size_t read(bytes_span into) { return self_->read(into); }
-    void rewind() { self_->rewind(); }
-
-  private:
-    struct base {
-        base() = default;
-        base(base const&) = delete;
-        base& operator=(base const&) = delete;
-        virtual ~base() = default;
-        virtual std::size_t read(bytes_span into) = 0;
-        virtual void rewind() = 0;
-    };
-    template <class R>
-    struct model final : base {
-        explicit model(R from) : source{std::move(from)} {}
-        std::size_t read(bytes_span into) override { return source.read(into); }
-        void rewind() override { source.rewind(); }
-        R source;
-    };
-    std::unique_ptr<base> self_;
-};
 
 /// Owns any layer_source. Itself a sized_layer; not a stored_layer, for that is known at run time only: ask
 /// stored().
