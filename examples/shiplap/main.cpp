@@ -80,6 +80,10 @@ void add_progress(CLI::App& app, common_options& common) {
               "auto, tty, plain, json or none; on standard error");
 }
 
+constexpr char input_forms[] =
+    "INPUT is a layer: DIR, FILE.tar[.gz|.zst], dir:PATH, tar:PATH, diff:LOWER:UPPER;\n"
+    "tar:- is standard input. A directory called like a subcommand is written dir:copy.\n";
+
 constexpr char image_forms[] =
     "IMAGE is oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]\n"
     "or store:NAME. ";
@@ -93,9 +97,8 @@ class command_line {
         app_.set_help_flag("-h,--help", "this text");
         app_.set_version_flag("--version", std::string{"shiplap "} + shiplap::version, "the version");
         app_.failure_message(explain);
-        app_.footer("INPUT is a layer: DIR, FILE.tar[.gz|.zst], dir:PATH, tar:PATH, diff:LOWER:UPPER;\n"
-                    "tar:- is standard input. A directory called like a subcommand is written dir:copy.\n"
-                    "\n"
+        app_.footer(std::string{input_forms} + image_forms +
+                    "\n\n"
                     "The digest of the image is printed on standard output; with dest=- the archive\n"
                     "goes there, and the digest to standard error.\n"
                     "Exit codes: 0 done, 1 failed, 2 wrong usage, 128+n stopped by signal n.\n"
@@ -128,11 +131,13 @@ class command_line {
   private:
     void declare_export() {
         app_.add_option("INPUT", arguments_.inputs, "layers, bottom first")->type_name("...");
+        add_value(app_, "--from", arguments_.from, "IMAGE",
+                  "base image, below the layers; without any INPUT it is exported again");
         add_values(app_, "-o,--output", arguments_.outputs, "SPEC",
                    "type=image|oci|docker|local|tar,key=value,...; repeatable");
         add_values(app_, "-t,--tag", arguments_.tags, "NAME", "name of the image; repeatable");
         add_value(app_, "--platform", arguments_.platform, "P",
-                  "os/architecture[/variant], by default this machine's");
+                  "os/architecture[/variant], by default this machine's; with --from, which of its images");
         add_values(app_, "--annotation", arguments_.annotations, "K=V",
                    "[manifest|manifest-descriptor:]KEY=VALUE; repeatable, as the following");
         add_values(app_, "--label", arguments_.labels, "K=V", "label of the configuration");
