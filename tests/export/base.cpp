@@ -279,6 +279,20 @@ TEST_CASE("what is wrong with a base's layer is found when it is read", "[base]"
         check_error([&] { out({.base = base}); }, error_code::format,
                     "should be packed with zstd by its media type, is packed with gzip");
     }
+    SECTION("other bytes, wherever they would go") {
+        auto damaged = blob_in_store(from.blobs, *read_base(from.blobs, from.root).layers[1].stored());
+        auto base = read_base(from.blobs, from.root);
+        base.layers[1] = existing_blob{damaged.facts, [bytes = from.manifest.layers[0].digest, &from] {
+                                           return from.blobs.reader(bytes);
+                                       }};
+        check_error([&] { out({.base = base}); }, error_code::digest_mismatch,
+                    damaged.facts.blob.digest.text());
+        exporter into_store{gzip{}, oci_media_types{}, sha256{}, memory_sink{}};
+        check_error([&] { into_store({.base = base}); }, error_code::digest_mismatch, "");
+        CHECK_FALSE(into_store.sink().store().contains(damaged.facts.blob.digest));
+        check_error([&] { into_store({.base = base}, {.epoch = 0, .force_compression = true}); },
+                    error_code::digest_mismatch, "");
+    }
     SECTION("one that is no layer's") {
         from.manifest.layers[1].media_type = "application/vnd.in-toto+json";
         from.root = put_text(from.blobs, oci_media_types::manifest, to_text(from.manifest));

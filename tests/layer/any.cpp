@@ -66,6 +66,9 @@ TEST_CASE("a stored layer stays one", "[layer][any]") {
     layer_blob const facts{{name, 6}, name, "", {}, {}, {}};
     any_layer_source const layer{existing_blob{facts, [] { return span_source{"packed"}; }}};
     REQUIRE(layer.is_stored());
+    CHECK(trees::error_of([&] {
+              static_cast<void>(any_layer_source{unsized{}}.unverified_reader());
+          }).code() == error_code::unsupported);
     CHECK(layer.stored()->blob.digest == name);
     auto reader = layer.reader();
     for (int i = 0; i < 2; ++i) {

@@ -48,6 +48,8 @@ TEST_CASE("a layer in a store", "[layer][existing]") {
     CHECK(layer.estimated_size() == 6);
     CHECK(layer.description() == "blob:" + facts.blob.digest.text());
     CHECK(read_all(layer.reader()) == "packed");
+    static_assert(quick_layer<decltype(layer)>);
+    CHECK(read_all(layer.unverified_reader()) == "packed");
     auto reader = layer.reader();
     CHECK(read_all(byte_source_ref{reader}) == "packed");
     reader.rewind();

@@ -188,7 +188,7 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
     for (auto const& layer : ready) {
         layers.push_back(layer.facts);
         if (layer.elsewhere && !layer.facts.only_named)
-            all.add(layer.facts.blob.digest, [from = *layer.elsewhere] { return from.reader(); });
+            all.add(layer.facts.blob.digest, [from = *layer.elsewhere] { return from.unverified_reader(); });
     }
     auto image = assemble<D>(layers, options_for(result, options), types);
     put_text(image.config, image.config_descriptor, store);

@@ -37,6 +37,8 @@ class any_layer_source {
     [[nodiscard]] bool is_stored() const { return stored().has_value(); }
     /// The packed bytes of a stored layer. Throws error{unsupported} for any other.
     [[nodiscard]] any_replayable_source reader() const { return self_->reader(); }
+    /// The same for who verifies digest and size anyway.
+    [[nodiscard]] any_replayable_source unverified_reader() const { return self_->unverified_reader(); }
 
     /// 0 where the source cannot tell.
     [[nodiscard]] std::uint64_t estimated_size() const { return self_->estimated_size(); }
@@ -51,6 +53,7 @@ class any_layer_source {
         virtual void write_tar(byte_sink_ref out, layer_context const& context) const = 0;
         [[nodiscard]] virtual std::optional<layer_blob> stored() const = 0;
         [[nodiscard]] virtual any_replayable_source reader() const = 0;
+        [[nodiscard]] virtual any_replayable_source unverified_reader() const = 0;
         [[nodiscard]] virtual std::uint64_t estimated_size() const = 0;
         [[nodiscard]] virtual std::string description() const = 0;
     };
@@ -76,6 +79,12 @@ class any_layer_source {
                 return layer.reader();
             else
                 throw error{error_code::unsupported, "read", layer.description(), "is not packed yet"};
+        }
+        [[nodiscard]] any_replayable_source unverified_reader() const override {
+            if constexpr (quick_layer<L>)
+                return layer.unverified_reader();
+            else
+                return reader();
         }
         [[nodiscard]] std::uint64_t estimated_size() const override {
             if constexpr (sized_layer<L>)

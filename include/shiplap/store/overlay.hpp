@@ -3,7 +3,7 @@
 // somebody reads it, and not before: what the destination of a copy has already is never read.
 //
 //     overlay_store all{scratch};
-//     all.add(facts.digest, [layer] { return layer.reader(); });
+//     all.add(facts.blob.digest, [layer] { return layer.unverified_reader(); });
 //     copy(root, names, all, sink, env);
 
 #include <shiplap/bytes/erased.hpp>
