@@ -24,7 +24,7 @@ struct common_options {
 /// Raw words of the command line; export_images() gives them meaning.
 struct export_arguments {
     std::vector<std::string> inputs, outputs, tags, annotations, labels, env, exposed;
-    std::optional<std::string> platform, entrypoint, cmd, config_file, metadata_file;
+    std::optional<std::string> from, platform, entrypoint, cmd, config_file, metadata_file;
     std::string workdir, user, digest = "sha256";
 };
 

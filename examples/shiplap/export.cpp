@@ -4,6 +4,7 @@
 
 #include "command.hpp"
 #include "interruption.hpp"
+#include "transports.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -68,7 +69,8 @@ input_layer parse_input(std::string const& input) {
 }
 
 std::vector<any_layer_source> parse_inputs(export_arguments const& arguments) {
-    if (arguments.inputs.empty()) throw option_error{"INPUT", "is missing: name a directory or a tar file"};
+    if (arguments.inputs.empty() && !arguments.from)
+        throw option_error{"INPUT", "is missing: name a directory or a tar file"};
     std::vector<any_layer_source> layers;
     for (auto const& text : arguments.inputs) {
         auto input = parse_input(text);
@@ -114,10 +116,30 @@ std::vector<std::string> parse_words(char const* option, std::string const& text
     return words;
 }
 
-build_result parse_build(export_arguments const& arguments) {
+location parse_base(export_arguments const& arguments, common_options const& common) {
+    auto where = parse_location("--from", *arguments.from, common.store);
+    if (where.path == "-" && std::count(arguments.inputs.begin(), arguments.inputs.end(), "tar:-") != 0)
+        throw option_error{"--from", "standard input cannot be both the base image and the INPUT tar:-"};
+    if (where.transport == "rootfs")
+        throw option_error{"--from", "a root file system is no image; give it as the first INPUT: dir:" +
+                                         printable(where.path)};
+    return where;
+}
+
+base_image read_base_from(image_source const& source, location const& where,
+                          std::optional<platform> const& wanted) {
+    return std::visit(
+        [&]<class Store>(Store const& store) {
+            auto const layers = std::make_shared<interruptible_store<Store>>(store, transfer_size);
+            return read_base(layers, resolve(store.entries(), where), wanted);
+        },
+        source);
+}
+
+build_result parse_build(export_arguments const& arguments, std::optional<platform> const& wanted) {
     build_result result;
     result.layers = parse_inputs(arguments);
-    if (arguments.platform) result.platform = parse_platform(*arguments.platform);
+    if (!arguments.from) result.platform = wanted; // that of a base image is found with it
     if (arguments.config_file) result.config = read_file(*arguments.config_file, 4 << 20);
     for (auto const& variable : arguments.env) result.changes.env.push_back(checked("--env", variable));
     for (auto const& label : arguments.labels) {
@@ -223,7 +245,15 @@ std::optional<staged_file> stage(std::optional<std::string> const& path) {
 void export_images(export_arguments const& arguments, common_options const& common) {
     progress_display display{parse_progress_style(common.progress)};
     auto const specs = parse_outputs(arguments, common);
-    auto const result = parse_build(arguments);
+    std::optional<platform> wanted;
+    if (arguments.platform) wanted = parse_platform(*arguments.platform);
+    std::optional<image_source> base_source; // outlives the layers that lie there
+    auto result = parse_build(arguments, wanted);
+    if (arguments.from) {
+        auto const where = parse_base(arguments, common);
+        base_source.emplace(open_source(where));
+        result.base = read_base_from(*base_source, where, wanted);
+    }
 
     shared_pool executor{common.jobs};
     keep_timestamps timestamps;

@@ -96,6 +96,10 @@ void add_insecure(CLI::App& app, common_options& common) {
     app.add_flag("--insecure", common.insecure, "registries may speak plain HTTP or show any certificate");
 }
 
+constexpr char input_forms[] =
+    "INPUT is a layer: DIR, FILE.tar[.gz|.zst], dir:PATH, tar:PATH, diff:LOWER:UPPER;\n"
+    "tar:- is standard input. A directory called like a subcommand is written dir:copy.\n";
+
 constexpr char image_forms[] =
     "IMAGE is oci-layout:PATH[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME],\n"
     "docker://NAME (in a registry) or store:NAME. ";
@@ -110,9 +114,8 @@ class command_line {
         app_.set_version_flag("--version", std::string{"shiplap "} + shiplap::version, "the version");
         app_.failure_message(explain);
         app_.footer(
-            "INPUT is a layer: DIR, FILE.tar[.gz|.zst], dir:PATH, tar:PATH, diff:LOWER:UPPER;\n"
-            "tar:- is standard input. A directory called like a subcommand is written dir:copy.\n"
-            "\n"
+            std::string{input_forms} + image_forms +
+            "\n\n"
             "The digest of the image is printed on standard output; with dest=- the archive\n"
             "goes there, and the digest to standard error.\n"
             "Exit codes: 0 done, 1 failed, 2 wrong usage, 75 a retry may help, 128+n stopped by signal\n"
@@ -149,11 +152,13 @@ class command_line {
   private:
     void declare_export() {
         app_.add_option("INPUT", arguments_.inputs, "layers, bottom first")->type_name("...");
+        add_value(app_, "--from", arguments_.from, "IMAGE",
+                  "base image, below the layers; without any INPUT it is exported again");
         add_values(app_, "-o,--output", arguments_.outputs, "SPEC",
                    "type=image|registry|oci|docker|local|tar,key=value,...; repeatable");
         add_values(app_, "-t,--tag", arguments_.tags, "NAME", "name of the image; repeatable");
         add_value(app_, "--platform", arguments_.platform, "P",
-                  "os/architecture[/variant], by default this machine's");
+                  "os/architecture[/variant], by default this machine's; with --from, which of its images");
         add_values(app_, "--annotation", arguments_.annotations, "K=V",
                    "[manifest|manifest-descriptor:]KEY=VALUE; repeatable, as the following");
         add_values(app_, "--label", arguments_.labels, "K=V", "label of the configuration");

@@ -53,6 +53,7 @@ class filesystem_sink;
 
 // export
 struct default_env;
+struct base_image;
 struct build_result;
 struct export_options;
 struct exported_image;

@@ -31,6 +31,7 @@
 #include <shiplap/digest/tap.hpp>
 #include <shiplap/error.hpp>
 #include <shiplap/export/attributes.hpp>
+#include <shiplap/export/base.hpp>
 #include <shiplap/export/dispatch.hpp>
 #include <shiplap/export/env.hpp>
 #include <shiplap/export/exporter.hpp>
@@ -92,6 +93,7 @@
 #include <shiplap/store/layout_index.hpp>
 #include <shiplap/store/memory.hpp>
 #include <shiplap/store/oci_archive.hpp>
+#include <shiplap/store/overlay.hpp>
 #include <shiplap/store/scratch.hpp>
 #include <shiplap/tar/decode.hpp>
 #include <shiplap/tar/encode.hpp>

@@ -231,7 +231,7 @@ std::uint64_t transfer(From& from, To& to) {
 //
 //     auto observer = [](progress_event const& event) { std::cerr << event.subject << '\n'; };
 //
-// Events of one activity share an `id` and come in order: started, advanced (any number), finished; an
+// Events of one activity share an `id` and come in order: started, advanced (any number), waiting (perhaps), finished; an
 // activity that fails gets no `finished`, the exception tells. Activities may run on several threads at once:
 // an observer that keeps state guards it. Models: no_progress.
 
@@ -241,6 +241,7 @@ struct progress_event {
     enum class kind {
         started,  ///< `total` is set where it is known
         advanced, ///< `done` has grown
+        waiting,  ///< all bytes were handed over; the other side has yet to confirm
         finished, ///< `done` is final
         warning,  ///< `text` says what the user should know; belongs to no activity
     };
@@ -338,6 +339,7 @@ class activity {
         told_ = event_.done;
         tell(progress_event::kind::advanced);
     }
+    void wait() { tell(progress_event::kind::waiting); }
     void finish() { tell(progress_event::kind::finished); }
 
   private:
@@ -372,7 +374,7 @@ struct meter {
 // Type erasure at the seams between policy axes: one indirect call per chunk, never per byte.
 //
 // byte_sink_ref and byte_source_ref refer to something that outlives them, as a reference does;
-// any_byte_source owns.
+// any_byte_source and any_replayable_source own.
 
 namespace shiplap {
 
@@ -448,6 +450,37 @@ class any_byte_source {
     struct model final : base {
         explicit model(R from) : source{std::move(from)} {}
         std::size_t read(bytes_span into) override { return source.read(into); }
+        R source;
+    };
+    std::unique_ptr<base> self_;
+};
+
+/// Owns any replayable_source; movable.
+class any_replayable_source {
+  public:
+    template <replayable_source R>
+        requires(!std::same_as<std::remove_cvref_t<R>, any_replayable_source>)
+    any_replayable_source(
+        R source) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
+        : self_{new model<R>{std::move(source)}} {}
+
+    std::size_t read(bytes_span into) { return self_->read(into); }
+    void rewind() { self_->rewind(); }
+
+  private:
+    struct base {
+        base() = default;
+        base(base const&) = delete;
+        base& operator=(base const&) = delete;
+        virtual ~base() = default;
+        virtual std::size_t read(bytes_span into) = 0;
+        virtual void rewind() = 0;
+    };
+    template <class R>
+    struct model final : base {
+        explicit model(R from) : source{std::move(from)} {}
+        std::size_t read(bytes_span into) override { return source.read(into); }
+        void rewind() override { source.rewind(); }
         R source;
     };
     std::unique_ptr<base> self_;
@@ -4521,152 +4554,6 @@ inline attributes parse_attributes(std::string_view text) {
 
 } // namespace shiplap
 
-// === shiplap/tar/timestamps.hpp ===
-
-// Timestamp policies: entry time -> entry time, a pure function. Applied to the mtime of every entry that is
-// packed, whiteouts excepted (theirs is 0). Models: keep_timestamps, clamp_timestamps.
-
-namespace shiplap {
-
-template <class P>
-concept timestamp_policy = requires(P const& policy, timestamp time) {
-    { policy(time) } -> std::same_as<timestamp>;
-};
-
-/// A policy that can tell beforehand that it changes nothing, so that an archive may pass unparsed.
-template <class P>
-concept tells_if_it_keeps = timestamp_policy<P> && requires(P const& policy) {
-    { policy.keeps() } -> std::same_as<bool>;
-};
-
-/// A policy that lets no time pass that is later than a limit. Layers packed under it are annotated with the limit.
-template <class P>
-concept limits_times = timestamp_policy<P> && requires(P const& policy) {
-    { policy.latest() } -> std::same_as<std::optional<timestamp>>;
-};
-
-/// Entries keep the time that their source has.
-struct keep_timestamps {
-    timestamp operator()(timestamp time) const noexcept { return time; }
-    static constexpr bool keeps() noexcept { return true; }
-};
-
-/// Times later than `epoch` become `epoch`; earlier ones stay
-/// (https://reproducible-builds.org/specs/source-date-epoch).
-struct clamp_timestamps {
-    timestamp epoch;
-    timestamp operator()(timestamp time) const noexcept { return time > epoch ? epoch : time; }
-    [[nodiscard]] std::optional<timestamp> latest() const noexcept { return epoch; }
-};
-
-/// A reference to any timestamp_policy. Default: keeps times.
-class timestamps_ref {
-  public:
-    timestamps_ref() noexcept
-        : object_{nullptr}, call_{[](void const*, timestamp time) { return time; }}, keeps_{true} {}
-
-    template <timestamp_policy P>
-        requires(!std::same_as<std::remove_cv_t<P>, timestamps_ref>)
-    timestamps_ref(P const& policy)
-    noexcept // NOLINT(google-explicit-constructor): a reference, as P const& would be
-        : object_{&policy},
-          call_{[](void const* object, timestamp time) { return (*static_cast<P const*>(object))(time); }} {
-        if constexpr (tells_if_it_keeps<P>) keeps_ = policy.keeps();
-        if constexpr (limits_times<P>) latest_ = policy.latest();
-    }
-
-    timestamp operator()(timestamp time) const { return call_(object_, time); }
-    /// True if it is known that every time stays as it is.
-    [[nodiscard]] bool keeps() const noexcept { return keeps_; }
-    /// The limit of a policy that has one.
-    [[nodiscard]] std::optional<timestamp> latest() const noexcept { return latest_; }
-
-  private:
-    void const* object_;
-    timestamp (*call_)(void const*, timestamp);
-    bool keeps_ = false;
-    std::optional<timestamp> latest_;
-};
-
-} // namespace shiplap
-
-// === shiplap/export/env.hpp ===
-
-// env: what an export lends from its surroundings, in one struct. Inherit and override one member:
-//
-//     struct my_env : default_env {
-//         clamp_timestamps timestamps{{.seconds = 1'700'000'000}};
-//     };
-//     exporter out{gzip{}, oci_media_types{}, sha256{}, layout_sink{"app"}, my_env{}};
-//
-//   member       concept              default
-//   executor     executor             shared_pool: one thread for each processor
-//   progress     progress_observer    no_progress
-//   timestamps   timestamp_policy     keep_timestamps
-//
-// There is no clock: nothing in an image depends on when it was made, so the same input gives the same bytes.
-
-namespace shiplap {
-
-/// A thread_pool that copies share. With one worker or none it has no threads: work runs in the caller.
-class shared_pool {
-  public:
-    shared_pool() : shared_pool{std::thread::hardware_concurrency()} {}
-    explicit shared_pool(unsigned workers)
-        : pool_{workers > 1 ? std::make_shared<thread_pool>(workers) : nullptr} {}
-
-    [[nodiscard]] unsigned concurrency() const noexcept { return pool_ ? pool_->concurrency() : 0; }
-    void post(std::function<void()> task) {
-        if (pool_)
-            pool_->post(std::move(task));
-        else
-            task();
-    }
-
-  private:
-    std::shared_ptr<thread_pool> pool_;
-};
-
-struct default_env {
-    shared_pool executor{};
-    no_progress progress{};
-    keep_timestamps timestamps{};
-};
-
-template <class E>
-concept lends_executor = requires(E& env) {
-    executor_ref{env.executor};
-};
-
-template <class E>
-concept lends_progress = requires(E& env) {
-    progress_ref{env.progress};
-};
-
-template <class E>
-concept lends_timestamps = requires(E const& env) {
-    timestamps_ref{env.timestamps};
-};
-
-template <class E>
-concept export_env = lends_executor<E> && lends_progress<E> && lends_timestamps<E>;
-
-/// Any env, its members erased.
-struct env_ref {
-    executor_ref executor;
-    progress_ref progress;
-    timestamps_ref timestamps;
-
-    env_ref() = default;
-    template <export_env E>
-        requires(!std::same_as<std::remove_cv_t<E>, env_ref>)
-    env_ref(E& env)
-    noexcept // NOLINT(google-explicit-constructor): a reference, as E& would be
-        : executor{env.executor}, progress{env.progress}, timestamps{env.timestamps} {}
-};
-
-} // namespace shiplap
-
 // === shiplap/image/media_types.hpp ===
 
 // media types: the two families of names, each a constexpr table. One image uses one family throughout.
@@ -4763,6 +4650,26 @@ constexpr bool is_manifest_type(std::string_view media_type) noexcept {
     return media_type == oci_media_types::manifest || media_type == docker_media_types::manifest;
 }
 
+namespace detail {
+
+/// Layers that may be named without being there (image-spec, media-types.md; Docker's schema 2).
+constexpr bool is_foreign_layer(std::string_view media_type) noexcept {
+    return media_type.find(".nondistributable.") != media_type.npos ||
+           media_type.find(".foreign.") != media_type.npos;
+}
+
+} // namespace detail
+
+/// The media type of a non-distributable layer in a manifest of type `manifest` (image-spec, layer.md,
+/// "Non-Distributable Layers"); Docker has none for zstd and gets OCI's.
+inline std::string foreign_layer_type(std::string_view manifest, std::string_view encoding) {
+    if (manifest == docker_media_types::manifest && encoding != "zstd")
+        return "application/vnd.docker.image.rootfs.foreign.diff.tar" +
+               (encoding.empty() ? "" : "." + std::string{encoding});
+    return "application/vnd.oci.image.layer.nondistributable.v1.tar" +
+           (encoding.empty() ? "" : "+" + std::string{encoding});
+}
+
 /// The encoding of a layer of this media type, in either family: "", "gzip" or "zstd". Non-distributable
 /// layers count too (image-spec, layer.md, "Non-Distributable Layers"). Throws error{unsupported} for
 /// anything else.
@@ -4803,6 +4710,11 @@ struct descriptor {
     std::string data{}; ///< the content itself as base64, or empty
     friend bool operator==(descriptor const&, descriptor const&) = default;
 };
+
+/// Whether it is of a manifest or an index: small, and naming other content.
+inline bool is_document(descriptor const& what) noexcept {
+    return is_manifest_type(what.media_type) || is_index_type(what.media_type);
+}
 
 /// Decodes RFC 4648 base64 with padding; none if `text` is anything else.
 inline std::optional<std::string> decode_base64(std::string_view text) {
@@ -4922,6 +4834,9 @@ struct layer_blob {
     annotation_map annotations{}; ///< for its descriptor
     std::string created_by{};     ///< for the history; empty: "created by shiplap"
     std::optional<timestamp> created{}; ///< for the history; none: the time of the export
+    bool distributable = true;          ///< false for a layer that registries do not take (layer.md)
+    std::vector<std::string> urls{};    ///< where else the blob can be had
+    bool only_named = false;            ///< not to be had here: stays where `urls` say
 };
 
 } // namespace shiplap
@@ -5172,11 +5087,16 @@ inline void normalise_history(std::vector<history_entry>& history, std::span<lay
 }
 
 /// Gives entries without a time, or with one after `epoch` (seconds since 1970), that time
-/// (https://reproducible-builds.org/specs/source-date-epoch).
-inline void clamp_history(std::vector<history_entry>& history, std::int64_t epoch) {
+/// (https://reproducible-builds.org/specs/source-date-epoch). What is still as in `base`, in the same place,
+/// stays: a base image was made when it was made.
+inline void clamp_history(std::vector<history_entry>& history, std::int64_t epoch,
+                          std::span<history_entry const> base = {}) {
     timestamp const limit{epoch, 0};
-    for (auto& entry : history)
-        if (!entry.created || entry.created->at > limit) entry.created = zoned_time{limit, 0};
+    for (std::size_t i = 0; i < history.size(); ++i) {
+        auto& created = history[i].created;
+        bool const inherited = i < base.size() && created && history[i] == base[i];
+        if (!inherited && (!created || created->at > limit)) created = zoned_time{limit, 0};
+    }
 }
 
 } // namespace shiplap
@@ -5317,6 +5237,15 @@ inline json rootfs_json(std::span<layer_blob const> layers) {
     return out;
 }
 
+/// Whether the diff_ids of a configuration are those of `layers`.
+inline bool is_config_of(json_node const& root, std::span<layer_blob const> layers) {
+    auto const rootfs = root["rootfs"];
+    if (!rootfs) return false;
+    auto const ids = rootfs["diff_ids"].texts();
+    return std::equal(ids.begin(), ids.end(), layers.begin(), layers.end(),
+                      [](auto const& id, layer_blob const& layer) { return id == layer.diff_id.text(); });
+}
+
 } // namespace detail
 
 /// The configuration of an image for which none is given: the platform, "/" as working directory, and a PATH
@@ -5350,28 +5279,54 @@ inline image_config read_config(std::string_view text, std::string_view subject)
     return out;
 }
 
+/// What an image with more layers inherits from the configuration of its base: all that image-spec knows but
+/// `created`. The rest speaks of how the base was built, as Docker's "container_config" does, and BuildKit
+/// drops it too.
+inline std::string inherited_config(std::string_view base, std::string_view subject) {
+    auto const document = parse_json(base, subject);
+    detail::check_config(document, subject);
+    auto members = detail::split_members(base);
+    std::erase_if(members, [](auto const& member) {
+        auto const& names = detail::config_names;
+        return member.first == "created" ||
+               std::find(names.begin(), names.end(), member.first) == names.end();
+    });
+    return detail::join_members(members);
+}
+
 /// Makes a configuration that fits `layers` (bottom first) out of one that was given: `rootfs` from their
 /// diff_ids, `history` normalised and, with an epoch (seconds since 1970), clamped to it. `created` is
 /// clamped if it is there, otherwise it is the time of the last history entry. Appends what the user should
 /// know to `warnings`. `subject` names the text in messages. Throws format_error.
+///
+/// With the history of a base image no epoch changes what the text has of it; and a text that fits the layers
+/// already, for none was added, stays as it is written: so does the name that Docker has for the image.
 inline std::string finish_config(std::string_view text, std::string_view subject,
                                  std::span<layer_blob const> layers, timestamp now,
-                                 std::optional<std::int64_t> epoch, std::vector<std::string>& warnings) {
+                                 std::optional<std::int64_t> epoch, std::vector<std::string>& warnings,
+                                 std::optional<std::span<history_entry const>> base_history = {}) {
     auto const document = parse_json(text, subject);
     detail::check_config(document, subject);
     json_node const root{document, subject};
 
-    auto history = read_history(root["history"]);
-    normalise_history(history, layers, now, warnings);
-    if (epoch) clamp_history(history, *epoch);
+    auto const given = detail::read_time(root["created"]);
+    bool const too_late = given && epoch && given->at > timestamp{*epoch, 0};
+    bool const fits = base_history && detail::is_config_of(root, layers);
+    if (fits && !too_late) return std::string{text};
 
     auto members = detail::split_members(text);
+    if (too_late) members["created"] = compact(detail::json_text(format_rfc3339(timestamp{*epoch, 0})));
+    if (fits) return detail::join_members(members);
+
+    auto history = read_history(root["history"]);
+    auto base = base_history.value_or(std::span<history_entry const>{});
+    auto const own = std::mismatch(history.begin(), history.end(), base.begin(), base.end()).first;
+    base = base.first(static_cast<std::size_t>(own - history.begin()));
+    normalise_history(history, layers, now, warnings);
+    if (epoch) clamp_history(history, *epoch, base);
+
     members["rootfs"] = compact(detail::rootfs_json(layers));
     members["history"] = history.empty() && !root["history"] ? "null" : compact(to_json(history));
-
-    auto const given = detail::read_time(root["created"]);
-    if (given && epoch && given->at > timestamp{*epoch, 0})
-        members["created"] = compact(detail::json_text(format_rfc3339(timestamp{*epoch, 0})));
     if (!root.has("created")) {
         json last(nullptr);
         for (auto const& entry : history)
@@ -5686,6 +5641,8 @@ struct image_options {
     annotation_map descriptor_annotations{}; ///< on the descriptor of the manifest
     std::optional<std::int64_t> epoch{};     ///< latest time in the configuration, seconds since 1970
     timestamp now{};                         ///< time of layers that have none
+    /// Of the base image, if there is one and `config` is its configuration: no epoch changes it.
+    std::optional<std::vector<history_entry>> base_history{};
 };
 
 /// The documents of one image.
@@ -5729,23 +5686,25 @@ inline assembled_image assemble_with(digest_function digest_of, std::span<layer_
                            : default_config(normalised(options.platform.value_or(host_platform())));
     std::vector<std::string> warnings;
     auto config = finish_config(apply_changes(given, subject, options.changes), subject, layers, options.now,
-                                options.epoch, warnings);
+                                options.epoch, warnings, options.base_history);
     auto config_descriptor = describe(table.config, config, digest_of);
 
     image_manifest manifest{.media_type = std::string{table.manifest},
                             .config = config_descriptor,
                             .annotations = options.annotations};
     for (auto const& layer : layers) {
-        auto const media_type = table.layer(layer.encoding);
+        auto const media_type = layer.distributable ? std::string{table.layer(layer.encoding)}
+                                                    : foreign_layer_type(table.manifest, layer.encoding);
         if (media_type.empty())
             throw error{error_code::unsupported, "assemble image", layer.encoding,
                         "the family of " + std::string{table.manifest} +
                             " has no media type for a layer in this encoding"};
         manifest.layers.push_back(
-            {.media_type = std::string{media_type},
+            {.media_type = media_type,
              .digest = layer.blob.digest,
              .size = layer.blob.size,
-             .annotations = table.layer_annotations ? layer.annotations : annotation_map{}});
+             .annotations = table.layer_annotations ? layer.annotations : annotation_map{},
+             .urls = layer.urls});
     }
     auto text = to_text(manifest);
     auto root = describe(table.manifest, text, digest_of);
@@ -5777,6 +5736,1391 @@ assembled_index assemble_index(std::span<descriptor const> images, annotation_ma
     root.annotations = std::move(descriptor_annotations);
     return {std::move(text), std::move(root)};
 }
+
+} // namespace shiplap
+
+// === shiplap/tar/timestamps.hpp ===
+
+// Timestamp policies: entry time -> entry time, a pure function. Applied to the mtime of every entry that is
+// packed, whiteouts excepted (theirs is 0). Models: keep_timestamps, clamp_timestamps.
+
+namespace shiplap {
+
+template <class P>
+concept timestamp_policy = requires(P const& policy, timestamp time) {
+    { policy(time) } -> std::same_as<timestamp>;
+};
+
+/// A policy that can tell beforehand that it changes nothing, so that an archive may pass unparsed.
+template <class P>
+concept tells_if_it_keeps = timestamp_policy<P> && requires(P const& policy) {
+    { policy.keeps() } -> std::same_as<bool>;
+};
+
+/// A policy that lets no time pass that is later than a limit. Layers packed under it are annotated with the limit.
+template <class P>
+concept limits_times = timestamp_policy<P> && requires(P const& policy) {
+    { policy.latest() } -> std::same_as<std::optional<timestamp>>;
+};
+
+/// Entries keep the time that their source has.
+struct keep_timestamps {
+    timestamp operator()(timestamp time) const noexcept { return time; }
+    static constexpr bool keeps() noexcept { return true; }
+};
+
+/// Times later than `epoch` become `epoch`; earlier ones stay
+/// (https://reproducible-builds.org/specs/source-date-epoch).
+struct clamp_timestamps {
+    timestamp epoch;
+    timestamp operator()(timestamp time) const noexcept { return time > epoch ? epoch : time; }
+    [[nodiscard]] std::optional<timestamp> latest() const noexcept { return epoch; }
+};
+
+/// A reference to any timestamp_policy. Default: keeps times.
+class timestamps_ref {
+  public:
+    timestamps_ref() noexcept
+        : object_{nullptr}, call_{[](void const*, timestamp time) { return time; }}, keeps_{true} {}
+
+    template <timestamp_policy P>
+        requires(!std::same_as<std::remove_cv_t<P>, timestamps_ref>)
+    timestamps_ref(P const& policy)
+    noexcept // NOLINT(google-explicit-constructor): a reference, as P const& would be
+        : object_{&policy},
+          call_{[](void const* object, timestamp time) { return (*static_cast<P const*>(object))(time); }} {
+        if constexpr (tells_if_it_keeps<P>) keeps_ = policy.keeps();
+        if constexpr (limits_times<P>) latest_ = policy.latest();
+    }
+
+    timestamp operator()(timestamp time) const { return call_(object_, time); }
+    /// True if it is known that every time stays as it is.
+    [[nodiscard]] bool keeps() const noexcept { return keeps_; }
+    /// The limit of a policy that has one.
+    [[nodiscard]] std::optional<timestamp> latest() const noexcept { return latest_; }
+
+  private:
+    void const* object_;
+    timestamp (*call_)(void const*, timestamp);
+    bool keeps_ = false;
+    std::optional<timestamp> latest_;
+};
+
+} // namespace shiplap
+
+// === shiplap/layer/concept.hpp ===
+
+// layer: where the content of a layer comes from. A layer_source writes an uncompressed tar into any
+// byte_sink.
+//
+//   concept          expression                   meaning
+//   layer_source     l.write_tar(out, context)    the whole tar, end blocks included, in order; the same
+//                                                 bytes for the same content. Throws, and the layer is
+//                                                 never published, when the source changes meanwhile
+//                    l.description() -> string    for messages and progress: "dir:app"
+//
+//   refinement       expression                   meaning
+//   sized_layer      l.estimated_size() -> n      about how many bytes write_tar() will write, 0 where that
+//                                                 is not known; costs no reading
+//   stored_layer     l.stored() -> layer_blob     already packed: used as it is, not packed again
+//                    l.reader() -> r              its bytes, a replayable_source
+//   quick_layer      l.unverified_reader() -> r   the same for who verifies digest and size anyway
+//
+// Exemplar, compiled in tests/layer/concept.cpp:
+//
+//     struct empty_layer {
+//         void write_tar(byte_sink auto& out, layer_context const&) const { tar_writer{out}.finish(); }
+//         std::string description() const { return "empty"; }
+//     };
+//
+// Models: directory_layer, diff_layer, tar_layer; existing_blob (a stored_layer); any_layer_source.
+
+namespace shiplap {
+
+/// What the surroundings lend to a layer source.
+struct layer_context {
+    timestamps_ref time;   ///< applied to the mtime of every entry
+    progress_ref progress; ///< hears warnings, such as a skipped socket
+};
+
+template <class L>
+concept describes_itself = requires(L const& layer) {
+    { layer.description() } -> std::convertible_to<std::string>;
+};
+
+template <class L>
+concept writes_tar = requires(L const& layer, null_sink& out, layer_context const& context) {
+    layer.write_tar(out, context);
+};
+
+/// Already packed: see the table above.
+template <class L>
+concept stored_layer = describes_itself<L> && requires(L const& layer) {
+    { layer.stored() } -> std::convertible_to<layer_blob>;
+    { layer.reader() } -> replayable_source;
+};
+
+/// See the table above.
+template <class L>
+concept quick_layer = stored_layer<L> && requires(L const& layer) {
+    { layer.unverified_reader() } -> replayable_source;
+};
+
+/// See the table above.
+template <class L>
+concept layer_source = describes_itself<L> &&(writes_tar<L> || stored_layer<L>);
+
+template <class L>
+concept sized_layer = layer_source<L> && requires(L const& layer) {
+    { layer.estimated_size() } -> std::convertible_to<std::uint64_t>;
+};
+
+} // namespace shiplap
+
+// === shiplap/layer/any.hpp ===
+
+// any_layer_source: any layer source as a value of one type, for lists of layers that are put together at run
+// time.
+//
+//     std::vector<any_layer_source> layers{directory_layer{"base"}, tar_layer{"app.tar"},
+//     blob_in_store(store, facts)};
+//
+// Cheap to copy: copies share the source. The seam costs one indirect call per chunk of tar.
+
+namespace shiplap {
+
+/// Owns any layer_source. Itself a sized_layer; not a stored_layer, for that is known at run time only: ask
+/// stored().
+class any_layer_source {
+  public:
+    template <layer_source L>
+        requires(!std::same_as<std::remove_cvref_t<L>, any_layer_source>)
+    any_layer_source(L layer) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
+        : self_{std::make_shared<model<L> const>(std::move(layer))} {}
+
+    /// The tar of the layer. Throws error{unsupported} if it is stored and cannot write one: ask stored()
+    /// first.
+    template <byte_sink Out>
+    void write_tar(Out& out, layer_context const& context) const {
+        self_->write_tar(byte_sink_ref{out}, context);
+    }
+
+    /// What is known of a layer that is packed already; nothing for one that is still to be packed.
+    [[nodiscard]] std::optional<layer_blob> stored() const { return self_->stored(); }
+    [[nodiscard]] bool is_stored() const { return stored().has_value(); }
+    /// The packed bytes of a stored layer. Throws error{unsupported} for any other.
+    [[nodiscard]] any_replayable_source reader() const { return self_->reader(); }
+    /// The same for who verifies digest and size anyway.
+    [[nodiscard]] any_replayable_source unverified_reader() const { return self_->unverified_reader(); }
+
+    /// 0 where the source cannot tell.
+    [[nodiscard]] std::uint64_t estimated_size() const { return self_->estimated_size(); }
+    [[nodiscard]] std::string description() const { return self_->description(); }
+
+  private:
+    struct base {
+        base() = default;
+        base(base const&) = delete;
+        base& operator=(base const&) = delete;
+        virtual ~base() = default;
+        virtual void write_tar(byte_sink_ref out, layer_context const& context) const = 0;
+        [[nodiscard]] virtual std::optional<layer_blob> stored() const = 0;
+        [[nodiscard]] virtual any_replayable_source reader() const = 0;
+        [[nodiscard]] virtual any_replayable_source unverified_reader() const = 0;
+        [[nodiscard]] virtual std::uint64_t estimated_size() const = 0;
+        [[nodiscard]] virtual std::string description() const = 0;
+    };
+
+    template <class L>
+    struct model final : base {
+        explicit model(L from) : layer{std::move(from)} {}
+
+        void write_tar(byte_sink_ref out, layer_context const& context) const override {
+            if constexpr (writes_tar<L>)
+                layer.write_tar(out, context);
+            else
+                throw error{error_code::unsupported, "pack", layer.description(), "is packed already"};
+        }
+        [[nodiscard]] std::optional<layer_blob> stored() const override {
+            if constexpr (stored_layer<L>)
+                return layer.stored();
+            else
+                return std::nullopt;
+        }
+        [[nodiscard]] any_replayable_source reader() const override {
+            if constexpr (stored_layer<L>)
+                return layer.reader();
+            else
+                throw error{error_code::unsupported, "read", layer.description(), "is not packed yet"};
+        }
+        [[nodiscard]] any_replayable_source unverified_reader() const override {
+            if constexpr (quick_layer<L>)
+                return layer.unverified_reader();
+            else
+                return reader();
+        }
+        [[nodiscard]] std::uint64_t estimated_size() const override {
+            if constexpr (sized_layer<L>)
+                return layer.estimated_size();
+            else
+                return 0;
+        }
+        [[nodiscard]] std::string description() const override { return layer.description(); }
+
+        L layer;
+    };
+    std::shared_ptr<base const> self_;
+};
+
+} // namespace shiplap
+
+// === shiplap/tar/whiteout.hpp ===
+
+// Whiteouts: how a layer says that something of the layers below is gone (image-spec, layer.md, "Whiteouts").
+//
+//   name                meaning
+//   dir/.wh.NAME        an empty file: dir/NAME of lower layers is removed
+//   dir/.wh..wh..opq    an empty file: all that lower layers have in dir is hidden
+//   dir/.wh..wh.*       any other such name is bookkeeping of AUFS and to be ignored, with what is below it
+//
+// Neither ever removes what its own layer brings, wherever in the archive it stands. A file that really has
+// such a name cannot be stored in a layer.
+
+namespace shiplap {
+
+inline constexpr std::string_view whiteout_prefix = ".wh.";
+inline constexpr std::string_view opaque_marker = ".wh..wh..opq";
+
+/// Is this last part of a path one that layers give a meaning to?
+constexpr bool is_reserved_name(std::string_view base) noexcept {
+    return base.starts_with(whiteout_prefix);
+}
+
+/// The name of the whiteout for `path`, which has no slash at its end.
+inline std::string whiteout_name(std::string_view path) {
+    auto const base = path.rfind('/') + 1; // 0 if there is no '/'
+    return std::string{path.substr(0, base)}.append(whiteout_prefix).append(path.substr(base));
+}
+
+/// A whiteout as the original differs write it: nothing but a name, even the time is 0.
+inline tar_entry whiteout_entry(std::string_view path) {
+    tar_entry entry;
+    entry.name = whiteout_name(path);
+    return entry;
+}
+
+enum class whiteout_kind {
+    none,    ///< an ordinary path
+    removal, ///< `path` is removed
+    opaque,  ///< lower content of the directory `path` is hidden; "" is the root
+    ignored, ///< without meaning; not to be extracted
+};
+
+struct whiteout {
+    whiteout_kind kind = whiteout_kind::none;
+    std::string path; ///< as the entry spells it, without a slash at its end
+    friend bool operator==(whiteout const&, whiteout const&) = default;
+};
+
+/// What the name of an entry means. Throws format_error for a whiteout that removes nothing that can be named
+/// (".wh." alone, ".wh..", ".wh..."), that is a directory, or that has entries below it.
+inline whiteout classify_whiteout(std::string_view path) {
+    static constexpr std::string_view aufs_prefix = ".wh..wh.";
+    auto const invalid = [path](std::string reason) {
+        return format_error{"read layer", std::string{path}, std::move(reason)};
+    };
+    for (std::size_t begin = 0; begin < path.size();) {
+        auto const end = std::min(path.find('/', begin), path.size());
+        auto const part = path.substr(begin, end - begin);
+        if (part.starts_with(aufs_prefix) && part != opaque_marker) return {whiteout_kind::ignored, {}};
+        if (is_reserved_name(part)) {
+            if (end != path.size()) throw invalid("a whiteout must be an empty file, not a directory");
+            if (part == opaque_marker)
+                return {whiteout_kind::opaque, std::string{path.substr(0, begin == 0 ? 0 : begin - 1)}};
+            auto const removed = part.substr(whiteout_prefix.size());
+            if (removed.empty() || removed == "." || removed == "..")
+                throw invalid("a whiteout must name what it removes");
+            return {whiteout_kind::removal, std::string{path.substr(0, begin)}.append(removed)};
+        }
+        begin = end + 1;
+    }
+    return {};
+}
+
+} // namespace shiplap
+
+// === shiplap/layer/walk.hpp ===
+
+// Walks a directory tree in the one order that layers have: depth-first, the children of a directory sorted
+// by the bytes of their names ("a", "a/b", then "a-b"), whatever readdir, the locale or the file system say.
+//
+//     tree_walker walk{"app"};
+//     while (auto const* item = walk.next()) use(item->path, item->facts);
+//
+// Every step is relative to an open directory and follows no symbolic link, so that a path may be longer than
+// PATH_MAX and a directory that is swapped for a link leads nowhere. Only the names in the directories on the
+// current path are kept, and at most `open_levels` descriptors. What changes under the walk is an
+// error{source_changed} that names the path.
+
+namespace shiplap {
+
+/// What to do with a source file whose name starts with ".wh.": in a layer that name is a deletion.
+enum class reserved_names {
+    refuse, ///< an error that names the path
+    skip,   ///< left out, and what lies below it
+};
+
+/// One thing met on a walk; never the root itself. Valid until the walker moves.
+struct tree_item {
+    std::string path;       ///< relative to the root, no '/' at either end
+    std::size_t name_at;    ///< where the last component of `path` starts
+    struct ::stat facts {}; ///< of the thing itself: links are not followed
+    int folder = -1;        ///< descriptor of the directory that holds it
+
+    [[nodiscard]] char const* name() const noexcept { return path.c_str() + name_at; }
+    [[nodiscard]] bool is_directory() const noexcept { return S_ISDIR(facts.st_mode); }
+    [[nodiscard]] bool is_regular() const noexcept { return S_ISREG(facts.st_mode); }
+    [[nodiscard]] bool is_symbolic_link() const noexcept { return S_ISLNK(facts.st_mode); }
+};
+
+/// The order of a walk as an order of paths: '/' sorts before every other byte. Negative, zero or positive.
+inline int compare_walk_order(std::string_view a, std::string_view b) noexcept {
+    auto const [at_a, at_b] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+    auto const rank = [](auto at, auto end) {
+        return at == end ? -1 : *at == '/' ? 0 : static_cast<int>(static_cast<unsigned char>(*at));
+    };
+    return rank(at_a, a.end()) - rank(at_b, b.end());
+}
+
+namespace detail {
+
+inline struct ::stat stat_open(int fd, std::string const& path) {
+    struct ::stat facts {};
+    if (::fstat(fd, &facts) != 0) throw system_error{"read", path, errno};
+    return facts;
+}
+
+/// True if nothing happened to a file between two looks at it. The change time covers mode and owner.
+inline bool untouched(struct ::stat const& a, struct ::stat const& b) noexcept {
+    auto const same = [](::timespec x, ::timespec y) {
+        return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec;
+    };
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_mode == b.st_mode && a.st_size == b.st_size &&
+           same(a.st_mtim, b.st_mtim) && same(a.st_ctim, b.st_ctim);
+}
+
+[[noreturn]] inline void throw_changed(std::string path) {
+    throw error{error_code::source_changed, "read", std::move(path),
+                "changed while it was read; export again when nothing writes to it"};
+}
+
+/// The names in a directory, in descending byte order, so that the next one is at the back.
+inline std::vector<std::string> names_in(int fd, std::string const& path) {
+    struct closer {
+        void operator()(::DIR* stream) const { ::closedir(stream); }
+    };
+    auto const copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0); // closedir() closes it
+    if (copy < 0) throw system_error{"read directory", path, errno};
+    std::unique_ptr<::DIR, closer> const stream{::fdopendir(copy)};
+    if (!stream) {
+        auto const reason = errno;
+        ::close(copy);
+        throw system_error{"read directory", path, reason};
+    }
+
+    std::vector<std::string> names;
+    for (;;) {
+        errno = 0;
+        auto const* entry = ::readdir(stream.get());
+        if (entry == nullptr) break;
+        std::string_view const name{entry->d_name};
+        if (name != "." && name != "..") names.emplace_back(name);
+    }
+    if (errno != 0) throw system_error{"read directory", path, errno};
+    std::sort(names.begin(), names.end(), std::greater<>{});
+    return names;
+}
+
+} // namespace detail
+
+class tree_walker {
+  public:
+    /// Descriptors held open at once; directories further up are opened again on the way back.
+    static constexpr std::size_t open_levels = 64;
+
+    /// Opens the directory `root`, which may itself be reached through a symbolic link. Throws option_error
+    /// for an empty name, system_error if there is no such directory.
+    explicit tree_walker(std::string root, reserved_names reserved = reserved_names::refuse)
+        : root_{std::move(root)}, reserved_{reserved} {
+        if (root_.empty())
+            throw option_error{"read directory", "", "needs the name of a directory, got an empty one"};
+        unique_fd fd{detail::retry_interrupted(
+            [&] { return ::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); })};
+        if (!fd) throw system_error{"read directory", root_, errno};
+        auto const facts = detail::stat_open(fd.get(), root_);
+        enter(std::move(fd), facts, 0);
+    }
+
+    /// The next thing in order, or nullptr after the last. The children of a directory follow it.
+    tree_item const* next() {
+        if (std::exchange(into_item_, false)) enter_item();
+        for (;;) {
+            auto& here = levels_.back();
+            if (here.names.empty()) {
+                if (levels_.size() == 1) return nullptr;
+                leave();
+                continue;
+            }
+            auto const name = std::move(here.names.back());
+            here.names.pop_back();
+            item_.path.resize(here.path_size);
+            if (!item_.path.empty()) item_.path += '/';
+            item_.name_at = item_.path.size();
+            item_.path += name;
+            if (is_reserved_name(name) && passes_over_reserved()) continue;
+            item_.folder = here.fd.get();
+            if (::fstatat(item_.folder, item_.name(), &item_.facts, AT_SYMLINK_NOFOLLOW) != 0)
+                throw system_error{"read", full_path(item_.path), errno};
+            into_item_ = item_.is_directory();
+            return &item_;
+        }
+    }
+
+    /// Called after next() has returned a directory: its children are passed over, unread.
+    void skip_children() noexcept { into_item_ = false; }
+
+    /// Descriptor of the root.
+    [[nodiscard]] int root() const noexcept { return levels_.front().fd.get(); }
+
+    /// A relative path with the root in front, for messages.
+    [[nodiscard]] std::string full_path(std::string_view path) const {
+        auto full = root_;
+        if (!path.empty() && full.back() != '/') full += '/';
+        return full.append(path);
+    }
+
+  private:
+    struct level {
+        unique_fd fd; // closed while the walk is far below
+        ::dev_t device;
+        ::ino_t inode;
+        std::size_t path_size;
+        std::vector<std::string> names; // those still to come
+    };
+
+    [[nodiscard]] bool passes_over_reserved() const {
+        if (reserved_ == reserved_names::skip) return true;
+        throw error{
+            error_code::unsupported, "pack", full_path(item_.path),
+            "names that start with '.wh.' mean deletions in a layer; rename it or leave such names out"};
+    }
+
+    void enter_item() {
+        unique_fd fd{detail::retry_interrupted([&] {
+            return ::openat(item_.folder, item_.name(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        })};
+        if (!fd) throw system_error{"read directory", full_path(item_.path), errno};
+        enter(std::move(fd), item_.facts, item_.path.size());
+        if (auto const depth = levels_.size(); depth > open_levels)
+            levels_[depth - open_levels].fd = unique_fd{};
+    }
+
+    // `before` is what was known of the directory when its entry was made.
+    void enter(unique_fd fd, struct ::stat const& before, std::size_t path_size) {
+        auto const path = full_path(item_.path);
+        auto names = detail::names_in(fd.get(), path);
+        if (!detail::untouched(before, detail::stat_open(fd.get(), path))) detail::throw_changed(path);
+        levels_.push_back({std::move(fd), before.st_dev, before.st_ino, path_size, std::move(names)});
+    }
+
+    void leave() {
+        auto const child = std::move(levels_.back());
+        levels_.pop_back();
+        auto& parent = levels_.back();
+        if (parent.fd) return;
+        auto const path = full_path(std::string_view{item_.path}.substr(0, parent.path_size));
+        parent.fd = unique_fd{::openat(child.fd.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC)};
+        if (!parent.fd) throw system_error{"read directory", path, errno};
+        auto const facts = detail::stat_open(parent.fd.get(), path);
+        if (facts.st_dev != parent.device || facts.st_ino != parent.inode) detail::throw_changed(path);
+    }
+
+    std::string root_;
+    reserved_names reserved_;
+    std::vector<level> levels_;
+    tree_item item_{};
+    bool into_item_ = false; // item_ is a directory whose children come next
+};
+
+} // namespace shiplap
+
+// === shiplap/layer/tar.hpp ===
+
+// tar_layer: a tar archive becomes a layer. It may be packed with gzip or zstd, and come from a file or,
+// once, from a stream.
+//
+//     tar_layer{"rootfs.tar.gz"}
+//     tar_layer{stream_reader{STDIN_FILENO, "standard input"}, "standard input"}
+//
+// The bytes of the archive pass as they are, so that the diff_id is the digest of that very tar; they are
+// parsed on the way, and what is no whole and harmless archive is refused: truncated, without its end marker,
+// with names that lead out of the root. Only where timestamps have to change is every entry written anew, and
+// the padding at the end dropped.
+
+namespace shiplap {
+
+namespace detail {
+
+/// A file that is read from front to end and must not change meanwhile. Also for named pipes and devices,
+/// which have no facts to compare.
+class watched_file {
+  public:
+    explicit watched_file(std::string path) : path_{std::move(path)} {
+        if (path_.empty()) throw option_error{"read tar", "", "needs the name of a file, got an empty one"};
+        fd_ = open_file(path_, O_RDONLY);
+        facts_ = stat_open(fd_.get(), path_);
+        if (S_ISDIR(facts_.st_mode)) throw system_error{"read", path_, EISDIR};
+    }
+
+    std::size_t read(bytes_span into) {
+        auto const n = retry_interrupted([&] { return ::read(fd_.get(), into.data(), into.size()); });
+        if (n < 0) throw system_error{"read", path_, errno};
+        return static_cast<std::size_t>(n);
+    }
+
+    /// Throws error{source_changed}.
+    void check() const {
+        if (S_ISREG(facts_.st_mode) && !untouched(facts_, stat_open(fd_.get(), path_))) throw_changed(path_);
+    }
+
+    [[nodiscard]] std::uint64_t size() const noexcept { return static_cast<std::uint64_t>(facts_.st_size); }
+
+  private:
+    std::string path_;
+    unique_fd fd_;
+    struct ::stat facts_ {};
+};
+
+/// What is wrong with the name of an entry, or the target of a hard link; empty if nothing is.
+inline std::string_view fault_of_name(std::string_view name) noexcept {
+    if (name.empty()) return "is empty";
+    if (name.front() == '/') return "is absolute";
+    while (!name.empty()) {
+        auto const component = name.substr(0, name.find('/'));
+        if (component == "..") return "leads out of the root";
+        name.remove_prefix(std::min(name.size(), component.size() + 1));
+    }
+    return {};
+}
+
+/// Throws unless an archive may have this entry; `archive` names it in messages.
+inline void check_entry(tar_entry const& entry, std::string const& archive, std::uint64_t offset) {
+    auto const refuse = [&](std::string_view what, std::string_view fault) {
+        throw error{error_code::unsafe_entry, "read tar", archive,
+                    "entry '" + printable(entry.name) + "' at offset " + std::to_string(offset) + ": " +
+                        std::string{what} + " " + std::string{fault}};
+    };
+    if (auto const fault = fault_of_name(entry.name); !fault.empty()) refuse("its name", fault);
+    if (entry.type == entry_type::hard_link)
+        if (auto const fault = fault_of_name(entry.link_name); !fault.empty())
+            refuse("the target '" + printable(entry.link_name) + "' of the hard link", fault);
+    try {
+        static_cast<void>(classify_whiteout(entry.name)); // throws if it is a malformed one
+    } catch (error& problem) {
+        problem.within("'" + printable(archive) + "', offset " + std::to_string(offset));
+        throw;
+    }
+}
+
+} // namespace detail
+
+class tar_layer {
+  public:
+    /// A file; opened by write_tar().
+    explicit tar_layer(std::string path) : name_{std::move(path)} {}
+    /// A stream, which can be packed once; `name` is for messages.
+    tar_layer(any_byte_source stream, std::string name)
+        : name_{std::move(name)},
+          stream_{std::make_shared<std::optional<any_byte_source>>(std::move(stream))} {}
+
+    /// The archive, unpacked. Throws format_error, or an error of code unsafe_entry, if it is not a tar that
+    /// can be a layer; source_changed if the file is modified meanwhile; unsupported if a stream is read
+    /// again.
+    template <byte_sink Out>
+    void write_tar(Out& out, layer_context const& context) const {
+        if (stream_) {
+            if (!*stream_)
+                throw error{error_code::unsupported, "read tar", name_,
+                            "is a stream and can be packed only once"};
+            return convert(std::exchange(*stream_, std::nullopt).value(), out, context);
+        }
+        detail::watched_file file{name_};
+        convert(byte_source_ref{file}, out, context);
+        file.check();
+    }
+
+    /// The size of a plain tar file; 0, which no tar has, where that is not known beforehand.
+    [[nodiscard]] std::uint64_t estimated_size() const {
+        struct ::stat facts {};
+        if (stream_ || (::stat(name_.c_str(), &facts) == 0 && !S_ISREG(facts.st_mode)))
+            return 0; // opening a pipe would take it from who reads it later
+        detail::watched_file file{name_};
+        std::array<std::byte, 8> head{};
+        auto const n = read_fully(file, head);
+        return sniff_encoding(bytes_view{head}.first(n)).empty() ? file.size() : 0;
+    }
+
+    [[nodiscard]] std::string description() const { return "tar:" + name_; }
+
+  private:
+    template <byte_sink Out>
+    void convert(any_byte_source packed, Out& out, layer_context const& context) const {
+        auto plain = naming_archive([&] { return decode_any(std::move(packed)); });
+        tar_scanner scanner{name_};
+        std::optional<tar_writer<Out>> rewriter;
+        if (!context.time.keeps()) rewriter.emplace(out);
+
+        auto const space = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
+        bytes_span const buffer{space.get(), transfer_size};
+        while (auto const n = naming_archive([&] { return plain.read(buffer); })) {
+            for (bytes_view rest = buffer.first(n); !rest.empty();) {
+                auto const event = scanner.next(rest);
+                if (event == tar_scanner::event::entry) {
+                    detail::check_entry(scanner.entry(), name_, scanner.entry_offset());
+                    auto entry = scanner.entry();
+                    entry.mtime = context.time(entry.mtime);
+                    if (rewriter) rewriter->entry(entry);
+                } else if (event == tar_scanner::event::payload && rewriter) {
+                    rewriter->write(scanner.payload());
+                }
+            }
+            if (!rewriter) out.write(buffer.first(n));
+        }
+        scanner.finish();
+        if (!scanner.at_end_marker())
+            throw format_error{"read tar", name_,
+                               "truncated: ends at offset " + std::to_string(scanner.offset()) +
+                                   " without the two zero blocks that end an archive"};
+        if (rewriter) rewriter->finish();
+    }
+
+    // Decoders do not know where their bytes come from.
+    template <class Action>
+    auto naming_archive(Action action) const {
+        try {
+            return action();
+        } catch (error& problem) {
+            if (problem.subject() != name_) problem.within("'" + printable(name_) + "'");
+            throw;
+        }
+    }
+
+    std::string name_;
+    std::shared_ptr<std::optional<any_byte_source>> stream_; // none: name_ is the path of a file
+};
+
+} // namespace shiplap
+
+// === shiplap/store/concept.hpp ===
+
+// store: where blobs are kept under their digest. What is not whole and verified is not there.
+//
+//   concept              expression               meaning
+//   blob_writer          w.write(in)              a byte_sink
+//                        w.commit(facts)          makes the blob visible under facts.digest; without it, it
+//                                                 never was
+//   blob_reader_source   s.contains(digest)       true if the blob can be read
+//                        s.reader(digest) -> r    a replayable_source; throws error{not_found}
+//   blob_store           s.open() -> w            a blob_reader_source that also takes new blobs
+//
+// Readers hand out bytes as they are stored: who reads from a place that others may write verifies
+// (verified_source). A store may be used on several threads at once, each with writers and readers of its
+// own.
+//
+// Exemplar, compiled in tests/store/concept.cpp: see memory_store, which is one.
+//
+// Models: memory_store, scratch_store, layout_store.
+
+namespace shiplap {
+
+template <class W>
+concept blob_writer = byte_sink<W> && std::movable<W> && requires(W& writer, content_facts const& facts) {
+    writer.commit(facts);
+};
+
+template <class S>
+using blob_reader_of = decltype(std::declval<S const&>().reader(std::declval<digest const&>()));
+
+template <class S>
+using blob_writer_of = decltype(std::declval<S&>().open());
+
+template <class S>
+concept blob_lookup = requires(S const& store, digest const& which) {
+    { store.contains(which) } -> std::same_as<bool>;
+};
+
+template <class S>
+concept blob_reader_source = blob_lookup<S> && replayable_source<blob_reader_of<S>>;
+
+/// See the table above.
+template <class S>
+concept blob_store = blob_reader_source<S> && blob_writer<blob_writer_of<S>>;
+
+/// Copies `from` to its end into `store` and makes it visible as `what`. `from` must be verified: if it
+/// throws at its end, the store is as it was.
+template <blob_store S, byte_source From>
+void store_blob(S& store, content_facts const& what, From& from) {
+    auto writer = store.open();
+    transfer(from, writer);
+    writer.commit(what);
+}
+
+/// A replayable_source that hands out its last byte only when all of them were the promised ones, and throws
+/// digest_mismatch otherwise. So who got as many bytes as the descriptor says got the right ones; what read()
+/// handed out before that must not be published.
+template <replayable_source R>
+class verified_source {
+  public:
+    verified_source(R from, digest expected, std::uint64_t size)
+        : from_{std::move(from)},
+          expected_{std::move(expected)},
+          size_{size},
+          left_{size},
+          check_{expected_, size_} {}
+
+    std::size_t read(bytes_span into) {
+        if (into.empty()) return 0;
+        auto const n = from_.read(into);
+        if (n != 0) check_.write(into.first(n)); // throws if there are more bytes than promised
+        left_ -= n;
+        if (!verified_ && (n == 0 || left_ == 0)) {
+            check_.finish();
+            verified_ = true;
+        }
+        return n;
+    }
+
+    void rewind() {
+        from_.rewind();
+        check_ = digest_verifier{expected_, size_};
+        left_ = size_;
+        verified_ = false;
+    }
+
+  private:
+    R from_;
+    digest expected_;
+    std::uint64_t size_, left_;
+    digest_verifier check_;
+    bool verified_ = false;
+};
+
+} // namespace shiplap
+
+// === shiplap/layer/existing.hpp ===
+
+// existing_blob: a layer that is packed already, in a store or a file. It is used as it is: no byte is packed
+// again, and what is read is verified against the digest and size that were promised.
+//
+//     existing_blob layer{facts, [&store, which = facts.blob.digest] { return store.reader(which); }};
+//     auto layer = blob_in_store(store, facts);
+//     auto layer = blob_in_file("layer.tar.gz", facts);
+
+namespace shiplap {
+
+/// A replayable_source of a packed layer that throws format_error before its first byte if the bytes are
+/// packed otherwise than `encoding` says; one of a codec that is not known here passes.
+template <replayable_source R>
+class packed_layer_source {
+  public:
+    packed_layer_source(R from, std::string encoding, digest const& which)
+        : from_{std::move(from)}, encoding_{std::move(encoding)}, name_{which.text()} {}
+
+    std::size_t read(bytes_span into) {
+        if (into.empty()) return 0;
+        if (!checked_) check();
+        if (next_ == filled_) return from_.read(into);
+        auto const n = std::min(into.size(), filled_ - next_);
+        std::copy_n(head_.begin() + static_cast<std::ptrdiff_t>(next_), n, into.begin());
+        next_ += n;
+        return n;
+    }
+
+    void rewind() {
+        from_.rewind();
+        next_ = filled_ = 0;
+        checked_ = false;
+    }
+
+  private:
+    void check() {
+        filled_ = read_fully(from_, head_);
+        checked_ = true;
+        bool const is_known = encoding_.empty() || encoding_ == "gzip" || encoding_ == "zstd";
+        auto const found = sniff_encoding(bytes_view{head_}.first(filled_));
+        if (!is_known || found == encoding_) return;
+        auto const in_words = [](std::string_view encoding) {
+            return encoding.empty() ? std::string{"a plain tar"} : "packed with " + std::string{encoding};
+        };
+        throw format_error{"read layer", name_,
+                           "should be " + in_words(encoding_) + " by its media type, is " + in_words(found)};
+    }
+
+    R from_;
+    std::string encoding_, name_;
+    std::array<std::byte, 4> head_{};
+    std::size_t next_ = 0, filled_ = 0; // of head_: handed out, and there at all
+    bool checked_ = false;
+};
+
+template <class F>
+concept opens_reader = std::invocable<F const&> && replayable_source<std::invoke_result_t<F const&>>;
+
+/// A stored_layer. `open()` gives a new reader of the packed bytes at each call.
+template <opens_reader Open>
+struct existing_blob {
+    layer_blob facts;
+    Open open;
+
+    [[nodiscard]] layer_blob const& stored() const noexcept { return facts; }
+
+    /// The packed bytes; throws format_error at their start if they are packed in another way than `facts`
+    /// say, digest_mismatch at their end, or before, if they are not the promised ones.
+    [[nodiscard]] auto reader() const {
+        return packed_layer_source{verified_source{open(), facts.blob.digest, facts.blob.size},
+                                   facts.encoding, facts.blob.digest};
+    }
+
+    /// The same for who verifies the bytes anyway, as copy() does.
+    [[nodiscard]] auto unverified_reader() const {
+        return packed_layer_source{open(), facts.encoding, facts.blob.digest};
+    }
+
+    /// The tar in it, for a layer that is to be packed anew in another encoding. Throws as tar_layer does.
+    template <byte_sink Out>
+    void write_tar(Out& out, layer_context const& context) const {
+        tar_layer{decode_as(facts.encoding, any_byte_source{reader()}), description()}.write_tar(out,
+                                                                                                 context);
+    }
+
+    [[nodiscard]] std::uint64_t estimated_size() const noexcept { return facts.blob.size; }
+    [[nodiscard]] std::string description() const { return "blob:" + facts.blob.digest.text(); }
+};
+template <class Open>
+existing_blob(layer_blob, Open) -> existing_blob<Open>;
+
+/// A layer that lies in a store, which must outlive it.
+template <blob_reader_source S>
+auto blob_in_store(S const& store, layer_blob facts) {
+    auto which = facts.blob.digest;
+    return existing_blob{std::move(facts),
+                         [&store, which = std::move(which)] { return store.reader(which); }};
+}
+
+/// A layer that lies in a store, which is kept as long as the layer is.
+template <blob_reader_source S>
+auto blob_in_store(std::shared_ptr<S const> store, layer_blob facts) {
+    auto which = facts.blob.digest;
+    return existing_blob{std::move(facts), [store = std::move(store), which = std::move(which)] {
+                             return store->reader(which);
+                         }};
+}
+
+/// A layer that lies in a file.
+inline auto blob_in_file(std::string path, layer_blob facts) {
+    return existing_blob{std::move(facts), [path = std::move(path)] { return file_reader{path}; }};
+}
+
+} // namespace shiplap
+
+// === shiplap/store/graph.hpp ===
+
+// graph: everything that an image consists of, found by following descriptors from its root.
+//
+//     auto graph = read_graph(root, store);
+//     for (auto const& node : graph.contents) ...            // leaves, then manifests, then the root
+//     auto image = select_platform(graph, wanted);           // the manifest that a platform runs
+//
+// Whatever a copy, an archive or an extraction does starts from a graph, so all that comes from outside is
+// checked here, once: every manifest and index has the size and digest that its descriptor promises, is of
+// the media type that its descriptor names, and is parsed from the very bytes that were hashed (image-spec,
+// descriptor.md, "Verification"). Layers and configurations are only looked up: who moves them verifies them.
+//
+// Not followed: `subject`, a weak link (image-spec, manifest.md). Left out: a non-distributable layer that
+// the source does not have and that names URLs to fetch it from. Anything else that is missing is an error.
+
+namespace shiplap {
+
+/// What a blob is to the image that it belongs to.
+enum class node_role {
+    config,
+    layer,
+    manifest,
+    index,
+    blob, ///< an entry of an index that is neither manifest nor index
+};
+
+struct image_node {
+    descriptor what;
+    node_role role;
+};
+
+/// An image: one manifest, or an index with all that it names.
+struct image_graph {
+    descriptor root;
+    std::map<digest, image_manifest> manifests{};
+    std::map<digest, image_index> indexes{};
+    /// Each content once, children before parents: configurations and layers in the order of their manifests,
+    /// then manifests, then indexes, the root last.
+    std::vector<image_node> contents{};
+};
+
+/// Indexes inside each other at most.
+inline constexpr unsigned max_index_depth = 8;
+/// Contents of one image at most.
+inline constexpr std::size_t max_image_contents = 10'000;
+
+/// The whole content of a blob of at most `limit` bytes, verified. Throws error{not_found}, format_error if
+/// the descriptor says that it is larger, digest_mismatch if it is not what the descriptor says.
+template <blob_reader_source S>
+std::string read_blob(S const& from, descriptor const& what, std::uint64_t limit = max_document_size) {
+    if (what.size > limit)
+        throw format_error{"read blob", what.digest.text(),
+                           "has " + std::to_string(what.size) + " bytes, at most " + std::to_string(limit) +
+                               " are read"};
+    verified_source source{from.reader(what.digest), what.digest, what.size};
+    std::string text(static_cast<std::size_t>(what.size), '\0');
+    bytes_span const space{reinterpret_cast<std::byte*>(text.data()), text.size()};
+    auto const filled = read_fully(source, space);
+    std::byte beyond{};
+    // Throws unless the content ends here, and if `space` was not filled.
+    while (source.read({&beyond, 1}) != 0) {
+    }
+    text.resize(filled);
+    return text;
+}
+
+namespace detail {
+
+/// The contents that were met. Content that two descriptors describe differently is an attempt to be understood in two
+/// ways. (No part of graph_reader, lest it be compiled for each kind of source.)
+class graph_contents {
+  public:
+    explicit graph_contents(descriptor const& root) : root_{root.digest} {}
+
+    /// True if it is new. Throws format_error.
+    bool add(descriptor const& what, node_role role) {
+        auto const is_document = role == node_role::manifest || role == node_role::index;
+        auto const [known, added] = seen_.try_emplace(what.digest, known_as{what.size, is_document, role});
+        if (added && seen_.size() > max_image_contents)
+            throw format_error{"read image", root_.text(),
+                               "consists of more than " + std::to_string(max_image_contents) + " blobs"};
+        if (known->second.size != what.size)
+            throw format_error{"read image", what.digest.text(),
+                               "is described once with " + std::to_string(known->second.size) +
+                                   " and once with " + std::to_string(what.size) + " bytes"};
+        if (known->second.is_document != is_document || (is_document && known->second.role != role))
+            throw format_error{"read image", what.digest.text(), "is described by different media types"};
+        return added;
+    }
+
+  private:
+    struct known_as {
+        std::uint64_t size;
+        bool is_document;
+        node_role role;
+    };
+
+    digest root_;
+    std::map<digest, known_as> seen_;
+};
+
+template <blob_reader_source S>
+class graph_reader {
+  public:
+    graph_reader(S const& from, descriptor const& root)
+        : from_{from}, graph_{.root = root}, contents_{root} {}
+
+    image_graph read() && {
+        auto const& root = graph_.root;
+        if (!is_index_type(root.media_type) && !is_manifest_type(root.media_type))
+            throw error{error_code::unsupported, "read image", root.digest.text(),
+                        "the media type '" + root.media_type + "' is that of no image manifest or index"};
+        walk(root, 0);
+        for (auto& parent : parents_) graph_.contents.push_back(std::move(parent));
+        return std::move(graph_);
+    }
+
+  private:
+    void walk(descriptor const& what, unsigned depth) {
+        if (is_index_type(what.media_type))
+            walk_index(what, depth);
+        else if (is_manifest_type(what.media_type))
+            walk_manifest(what);
+        else
+            leaf(what, node_role::blob, "entry of an index");
+    }
+
+    void walk_index(descriptor const& what, unsigned depth) {
+        if (depth >= max_index_depth)
+            throw format_error{"read index", what.digest.text(),
+                               "more than " + std::to_string(max_index_depth) + " indexes inside each other"};
+        if (!contents_.add(what, node_role::index)) return;
+        auto index = parse_index(read_blob(from_, what), what.digest.text(), what.media_type);
+        for (auto const& child : index.manifests) {
+            try {
+                walk(child, depth + 1);
+            } catch (error& failure) {
+                if (child.platform) failure.within("platform " + format(*child.platform));
+                throw;
+            }
+        }
+        graph_.indexes.emplace(what.digest, std::move(index));
+        parents_.push_back({what, node_role::index});
+    }
+
+    void walk_manifest(descriptor const& what) {
+        if (!contents_.add(what, node_role::manifest)) return;
+        auto manifest = parse_manifest(read_blob(from_, what), what.digest.text(), what.media_type);
+        for (std::size_t i = 0; i < manifest.layers.size(); ++i)
+            leaf(manifest.layers[i], node_role::layer,
+                 "layer " + std::to_string(i + 1) + " of manifest " + what.digest.text());
+        leaf(manifest.config, node_role::config, "configuration of manifest " + what.digest.text());
+        graph_.manifests.emplace(what.digest, std::move(manifest));
+        parents_.push_back({what, node_role::manifest});
+    }
+
+    void leaf(descriptor const& what, node_role role, std::string const& meaning) {
+        if (!contents_.add(what, role)) return;
+        if (from_.contains(what.digest)) {
+            graph_.contents.push_back({what, role});
+            return;
+        }
+        if (role == node_role::layer && is_foreign_layer(what.media_type) && !what.urls.empty()) return;
+        throw error{error_code::not_found, "find blob", what.digest.text(),
+                    "the source does not have this " + meaning};
+    }
+
+    S const& from_;
+    image_graph graph_;
+    std::vector<image_node> parents_;
+    graph_contents contents_;
+};
+
+} // namespace detail
+
+/// Finds all that belongs to `root`. Throws error{not_found} that names the platform and the digest of what
+/// is missing, digest_mismatch, or format_error.
+template <blob_reader_source S>
+image_graph read_graph(descriptor const& root, S const& from) {
+    return detail::graph_reader<S>{from, root}.read();
+}
+
+/// One image out of a graph.
+struct selected_image {
+    descriptor root; ///< of the manifest
+    image_manifest manifest;
+};
+
+namespace detail {
+
+inline bool is_runnable(image_manifest const& manifest) {
+    return manifest.config.media_type == oci_media_types::config ||
+           manifest.config.media_type == docker_media_types::config;
+}
+
+inline bool same_target(platform const& there, platform const& wanted) {
+    auto const a = normalised(there), b = normalised(wanted);
+    return a.os == b.os && a.architecture == b.architecture && a.variant == b.variant &&
+           (b.os_version.empty() || a.os_version == b.os_version);
+}
+
+/// The manifests of all images that can be run, in the order of their indexes; attestations are none.
+inline void collect_images(image_graph const& graph, descriptor const& at, std::set<digest>& visited,
+                           std::vector<descriptor>& found) {
+    if (auto const image = graph.manifests.find(at.digest); image != graph.manifests.end()) {
+        if (is_runnable(image->second) && !at.annotations.contains("vnd.docker.reference.type"))
+            found.push_back(at);
+    } else if (auto const index = graph.indexes.find(at.digest);
+               index != graph.indexes.end() && visited.insert(at.digest).second) {
+        for (auto const& child : index->second.manifests) collect_images(graph, child, visited, found);
+    }
+}
+
+} // namespace detail
+
+/// The image for a platform: the first one that matches (image-spec, image-index.md). Without `wanted` there
+/// must be exactly one. A root that is a manifest is taken as it is. Throws error{not_found} that lists what
+/// there is.
+inline selected_image select_platform(image_graph const& graph, std::optional<platform> const& wanted) {
+    std::set<digest> visited;
+    std::vector<descriptor> images;
+    detail::collect_images(graph, graph.root, visited, images);
+    std::string there;
+    for (auto const& image : images) {
+        bool const fits =
+            graph.manifests.contains(graph.root.digest) ||
+            (wanted ? image.platform && detail::same_target(*image.platform, *wanted) : images.size() == 1);
+        if (fits) return {image, graph.manifests.at(image.digest)};
+        there += (there.empty() ? "" : ", ") + (image.platform ? format(*image.platform) : "unknown");
+    }
+    throw error{error_code::not_found, "select platform", wanted ? format(*wanted) : "",
+                there.empty() ? "this is no image that can be run" : "choose one of these: " + there};
+}
+
+namespace detail {
+
+template <blob_reader_source S>
+class image_finder {
+  public:
+    image_finder(descriptor const& root, S const& from, platform const& wanted)
+        : root_{root}, from_{from}, wanted_{wanted} {}
+
+    selected_image find() {
+        if (auto found = search(root_, 0)) return std::move(*found);
+        throw error{error_code::not_found, "select platform",
+                    is_index_type(root_.media_type) ? format(wanted_) : root_.digest.text(),
+                    there_.empty() ? "this is no image that can be run" : "choose one of these: " + there_};
+    }
+
+  private:
+    std::optional<selected_image> search(descriptor const& at, unsigned depth) {
+        if (is_manifest_type(at.media_type)) return look_at(at, depth == 0);
+        if (!is_index_type(at.media_type)) return {};
+        if (depth >= max_index_depth)
+            throw format_error{"read index", at.digest.text(),
+                               "more than " + std::to_string(max_index_depth) + " indexes inside each other"};
+        if (!contents_.add(at, node_role::index)) return {};
+        auto const index = parse_index(read_blob(from_, at), at.digest.text(), at.media_type);
+        for (auto const& child : index.manifests)
+            if (auto found = search(child, depth + 1)) return found;
+        return {};
+    }
+
+    std::optional<selected_image> look_at(descriptor const& at, bool is_root) {
+        if (at.annotations.contains("vnd.docker.reference.type")) return {};
+        if (!is_root && (!at.platform || !same_target(*at.platform, wanted_))) {
+            there_ += (there_.empty() ? "" : ", ") + (at.platform ? format(*at.platform) : "unknown");
+            return {};
+        }
+        auto manifest = parse_manifest(read_blob(from_, at), at.digest.text(), at.media_type);
+        if (!is_runnable(manifest)) return {};
+        return selected_image{at, std::move(manifest)};
+    }
+
+    descriptor const& root_;
+    S const& from_;
+    platform const& wanted_;
+    graph_contents contents_{root_};
+    std::string there_;
+};
+
+} // namespace detail
+
+/// As select_platform(), but reads nothing except what leads to the image: no manifest of another platform,
+/// which may be missing, and no blob is looked up.
+template <blob_reader_source S>
+selected_image find_image(descriptor const& root, S const& from, platform const& wanted) {
+    return detail::image_finder<S>{root, from, wanted}.find();
+}
+
+} // namespace shiplap
+
+// === shiplap/export/base.hpp ===
+
+// base: an image to build upon. Its layers lie below the new ones, its configuration is what changes start
+// from, its history goes on.
+//
+//     layout_store images{"images"};
+//     build_result result{.layers = {directory_layer{"app"}},
+//                         .base = read_base(images, images.resolve("debian:12"))};
+//
+// Only manifest and configuration are read here. The layers are named by their descriptors, and each is
+// opened when somebody reads it: a sink that has it already never does. So the store must outlive the base
+// and every export of it; or pass it as a shared_ptr, which the layers then hold.
+
+namespace shiplap {
+
+/// What read_base() returns. The layers are stored_layers, with their diff_ids as the configuration says.
+struct base_image {
+    descriptor root;                        ///< of the manifest
+    std::string config;                     ///< JSON, as it is written
+    std::vector<history_entry> history{};   ///< what `config` says
+    std::vector<any_layer_source> layers{}; ///< bottom first
+};
+
+namespace detail {
+
+/// Those of a base layer's annotations that are true of the blob, wherever it is, and that exporters make.
+inline annotation_map inherited_annotations(annotation_map annotations) {
+    static constexpr std::array<std::string_view, 5> known{
+        toc_digest_annotation, "io.containers.estargz.uncompressed-size", "buildkit/rewritten-timestamp",
+        "containerd.io/snapshot/overlaybd/blob-digest", "containerd.io/snapshot/overlaybd/blob-size"};
+    std::erase_if(annotations, [](auto const& one) {
+        return std::find(known.begin(), known.end(), one.first) == known.end();
+    });
+    return annotations;
+}
+
+/// Throws unless a base with this configuration is one for the platform that was asked for. One of a
+/// configuration that does not tell its variant, as of many old images for arm, is.
+inline void check_base_platform(platform found, platform wanted, std::string const& subject) {
+    auto const text = format(normalised(found));
+    if (found.variant.empty()) wanted.variant.clear();
+    found = normalised(found);
+    wanted = normalised(wanted);
+    if (found.os != wanted.os || found.architecture != wanted.architecture || found.variant != wanted.variant)
+        throw error{error_code::not_found, "select platform", format(wanted),
+                    "the " + subject + " is for " + text};
+}
+
+inline layer_blob base_layer_facts(descriptor const& layer, digest const& diff_id,
+                                   std::optional<zoned_time> const& created) {
+    layer_blob facts{.blob = {layer.digest, layer.size},
+                     .diff_id = diff_id,
+                     .encoding = std::string{layer_encoding(layer.media_type)},
+                     .annotations = inherited_annotations(layer.annotations),
+                     .created_by = "layer of the base image",
+                     .distributable = !is_foreign_layer(layer.media_type)};
+    if (created) facts.created = created->at;
+    if (!facts.distributable) facts.urls = layer.urls;
+    return facts;
+}
+
+/// `store` or what it points to.
+template <class S>
+S const& pointee(S const& store) {
+    return store;
+}
+template <class S>
+S const& pointee(std::shared_ptr<S const> const& store) {
+    return *store;
+}
+
+template <class Store>
+base_image read_base_from(Store const& store, descriptor const& root, std::optional<platform> const& wanted) {
+    auto const& from = pointee(store);
+    auto image = find_image(root, from, wanted ? *wanted : host_platform());
+    auto const subject = "configuration " + image.manifest.config.digest.text() + " of the base image";
+    base_image out{.root = image.root, .config = read_blob(from, image.manifest.config)};
+    auto const config = read_config(out.config, subject);
+    out.history = config.history;
+    if (wanted) check_base_platform(config.platform, *wanted, subject);
+
+    auto const& layers = image.manifest.layers;
+    if (layers.size() != config.diff_ids.size())
+        throw format_error{"read base image", image.root.digest.text(),
+                           "has " + std::to_string(layers.size()) + " layers, but the " + subject + " has " +
+                               std::to_string(config.diff_ids.size()) + " diff_ids"};
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+        auto facts = base_layer_facts(layers[i], config.diff_ids[i], config.created);
+        facts.only_named = !from.contains(layers[i].digest);
+        if (facts.only_named && facts.urls.empty())
+            throw error{error_code::not_found, "read base image", layers[i].digest.text(),
+                        "the source does not have this layer " + std::to_string(i + 1)};
+        out.layers.emplace_back(blob_in_store(store, std::move(facts)));
+    }
+    return out;
+}
+
+} // namespace detail
+
+/// Reads the image `root` as a base: a manifest or, of an index, the one for `wanted`, by default this
+/// machine's platform. `store` must outlive the base. Throws error{not_found} that lists the platforms there
+/// are, or names what is missing; format_error for a configuration that does not fit the manifest;
+/// digest_mismatch.
+template <blob_reader_source S>
+base_image read_base(S const& store, descriptor const& root, std::optional<platform> const& wanted = {}) {
+    return detail::read_base_from(store, root, wanted);
+}
+
+template <blob_reader_source S>
+base_image read_base(S const&& store, descriptor const& root,
+                     std::optional<platform> const& wanted = {}) = delete; // its layers would dangle
+
+/// The same; the layers share `store`.
+template <blob_reader_source S>
+base_image read_base(std::shared_ptr<S> store, descriptor const& root,
+                     std::optional<platform> const& wanted = {}) {
+    return detail::read_base_from(std::shared_ptr<S const>{std::move(store)}, root, wanted);
+}
+
+} // namespace shiplap
+
+// === shiplap/export/env.hpp ===
+
+// env: what an export lends from its surroundings, in one struct. Inherit and override one member:
+//
+//     struct my_env : default_env {
+//         clamp_timestamps timestamps{{.seconds = 1'700'000'000}};
+//     };
+//     exporter out{gzip{}, oci_media_types{}, sha256{}, layout_sink{"app"}, my_env{}};
+//
+//   member       concept              default
+//   executor     executor             shared_pool: one thread for each processor
+//   progress     progress_observer    no_progress
+//   timestamps   timestamp_policy     keep_timestamps
+//
+// There is no clock: nothing in an image depends on when it was made, so the same input gives the same bytes.
+
+namespace shiplap {
+
+/// A thread_pool that copies share. With one worker or none it has no threads: work runs in the caller.
+class shared_pool {
+  public:
+    shared_pool() : shared_pool{std::thread::hardware_concurrency()} {}
+    explicit shared_pool(unsigned workers)
+        : pool_{workers > 1 ? std::make_shared<thread_pool>(workers) : nullptr} {}
+
+    [[nodiscard]] unsigned concurrency() const noexcept { return pool_ ? pool_->concurrency() : 0; }
+    void post(std::function<void()> task) {
+        if (pool_)
+            pool_->post(std::move(task));
+        else
+            task();
+    }
+
+  private:
+    std::shared_ptr<thread_pool> pool_;
+};
+
+struct default_env {
+    shared_pool executor{};
+    no_progress progress{};
+    keep_timestamps timestamps{};
+};
+
+template <class E>
+concept lends_executor = requires(E& env) {
+    executor_ref{env.executor};
+};
+
+template <class E>
+concept lends_progress = requires(E& env) {
+    progress_ref{env.progress};
+};
+
+template <class E>
+concept lends_timestamps = requires(E const& env) {
+    timestamps_ref{env.timestamps};
+};
+
+template <class E>
+concept export_env = lends_executor<E> && lends_progress<E> && lends_timestamps<E>;
+
+/// Any env, its members erased.
+struct env_ref {
+    executor_ref executor;
+    progress_ref progress;
+    timestamps_ref timestamps;
+
+    env_ref() = default;
+    template <export_env E>
+        requires(!std::same_as<std::remove_cv_t<E>, env_ref>)
+    env_ref(E& env)
+    noexcept // NOLINT(google-explicit-constructor): a reference, as E& would be
+        : executor{env.executor}, progress{env.progress}, timestamps{env.timestamps} {}
+};
 
 } // namespace shiplap
 
@@ -6014,283 +7358,6 @@ inline image_name name_of(reference const& what) {
 
 } // namespace shiplap
 
-// === shiplap/layer/concept.hpp ===
-
-// layer: where the content of a layer comes from. A layer_source writes an uncompressed tar into any
-// byte_sink.
-//
-//   concept          expression                   meaning
-//   layer_source     l.write_tar(out, context)    the whole tar, end blocks included, in order; the same
-//                                                 bytes for the same content. Throws, and the layer is
-//                                                 never published, when the source changes meanwhile
-//                    l.description() -> string    for messages and progress: "dir:app"
-//
-//   refinement       expression                   meaning
-//   sized_layer      l.estimated_size() -> n      about how many bytes write_tar() will write, 0 where that
-//                                                 is not known; costs no reading
-//   stored_layer     l.stored() -> layer_blob     already packed: used as it is, not packed again
-//                    l.reader() -> r              its bytes, a replayable_source
-//
-// Exemplar, compiled in tests/layer/concept.cpp:
-//
-//     struct empty_layer {
-//         void write_tar(byte_sink auto& out, layer_context const&) const { tar_writer{out}.finish(); }
-//         std::string description() const { return "empty"; }
-//     };
-//
-// Models: directory_layer, diff_layer, tar_layer; existing_blob (a stored_layer); any_layer_source.
-
-namespace shiplap {
-
-/// What the surroundings lend to a layer source.
-struct layer_context {
-    timestamps_ref time;   ///< applied to the mtime of every entry
-    progress_ref progress; ///< hears warnings, such as a skipped socket
-};
-
-template <class L>
-concept describes_itself = requires(L const& layer) {
-    { layer.description() } -> std::convertible_to<std::string>;
-};
-
-template <class L>
-concept writes_tar = requires(L const& layer, null_sink& out, layer_context const& context) {
-    layer.write_tar(out, context);
-};
-
-/// Already packed: see the table above.
-template <class L>
-concept stored_layer = describes_itself<L> && requires(L const& layer) {
-    { layer.stored() } -> std::convertible_to<layer_blob>;
-    { layer.reader() } -> replayable_source;
-};
-
-/// See the table above.
-template <class L>
-concept layer_source = describes_itself<L> &&(writes_tar<L> || stored_layer<L>);
-
-template <class L>
-concept sized_layer = layer_source<L> && requires(L const& layer) {
-    { layer.estimated_size() } -> std::convertible_to<std::uint64_t>;
-};
-
-} // namespace shiplap
-
-// === shiplap/layer/any.hpp ===
-
-// any_layer_source: any layer source as a value of one type, for lists of layers that are put together at run
-// time.
-//
-//     std::vector<any_layer_source> layers{directory_layer{"base"}, tar_layer{"app.tar"},
-//     blob_in_store(store, facts)};
-//
-// Cheap to copy: copies share the source. The seam costs one indirect call per chunk of tar.
-
-namespace shiplap {
-
-/// Owns any replayable_source; movable.
-class any_replayable_source {
-  public:
-    template <replayable_source R>
-        requires(!std::same_as<std::remove_cvref_t<R>, any_replayable_source>)
-    any_replayable_source(
-        R source) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
-        : self_{new model<R>{std::move(source)}} {}
-
-    std::size_t read(bytes_span into) { return self_->read(into); }
-    void rewind() { self_->rewind(); }
-
-  private:
-    struct base {
-        base() = default;
-        base(base const&) = delete;
-        base& operator=(base const&) = delete;
-        virtual ~base() = default;
-        virtual std::size_t read(bytes_span into) = 0;
-        virtual void rewind() = 0;
-    };
-    template <class R>
-    struct model final : base {
-        explicit model(R from) : source{std::move(from)} {}
-        std::size_t read(bytes_span into) override { return source.read(into); }
-        void rewind() override { source.rewind(); }
-        R source;
-    };
-    std::unique_ptr<base> self_;
-};
-
-/// Owns any layer_source. Itself a sized_layer; not a stored_layer, for that is known at run time only: ask
-/// stored().
-class any_layer_source {
-  public:
-    template <layer_source L>
-        requires(!std::same_as<std::remove_cvref_t<L>, any_layer_source>)
-    any_layer_source(L layer) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
-        : self_{std::make_shared<model<L> const>(std::move(layer))} {}
-
-    /// The tar of the layer. Throws error{unsupported} if it is stored and cannot write one: ask stored()
-    /// first.
-    template <byte_sink Out>
-    void write_tar(Out& out, layer_context const& context) const {
-        self_->write_tar(byte_sink_ref{out}, context);
-    }
-
-    /// What is known of a layer that is packed already; nothing for one that is still to be packed.
-    [[nodiscard]] std::optional<layer_blob> stored() const { return self_->stored(); }
-    [[nodiscard]] bool is_stored() const { return stored().has_value(); }
-    /// The packed bytes of a stored layer. Throws error{unsupported} for any other.
-    [[nodiscard]] any_replayable_source reader() const { return self_->reader(); }
-
-    /// 0 where the source cannot tell.
-    [[nodiscard]] std::uint64_t estimated_size() const { return self_->estimated_size(); }
-    [[nodiscard]] std::string description() const { return self_->description(); }
-
-  private:
-    struct base {
-        base() = default;
-        base(base const&) = delete;
-        base& operator=(base const&) = delete;
-        virtual ~base() = default;
-        virtual void write_tar(byte_sink_ref out, layer_context const& context) const = 0;
-        [[nodiscard]] virtual std::optional<layer_blob> stored() const = 0;
-        [[nodiscard]] virtual any_replayable_source reader() const = 0;
-        [[nodiscard]] virtual std::uint64_t estimated_size() const = 0;
-        [[nodiscard]] virtual std::string description() const = 0;
-    };
-
-    template <class L>
-    struct model final : base {
-        explicit model(L from) : layer{std::move(from)} {}
-
-        void write_tar(byte_sink_ref out, layer_context const& context) const override {
-            if constexpr (writes_tar<L>)
-                layer.write_tar(out, context);
-            else
-                throw error{error_code::unsupported, "pack", layer.description(), "is packed already"};
-        }
-        [[nodiscard]] std::optional<layer_blob> stored() const override {
-            if constexpr (stored_layer<L>)
-                return layer.stored();
-            else
-                return std::nullopt;
-        }
-        [[nodiscard]] any_replayable_source reader() const override {
-            if constexpr (stored_layer<L>)
-                return layer.reader();
-            else
-                throw error{error_code::unsupported, "read", layer.description(), "is not packed yet"};
-        }
-        [[nodiscard]] std::uint64_t estimated_size() const override {
-            if constexpr (sized_layer<L>)
-                return layer.estimated_size();
-            else
-                return 0;
-        }
-        [[nodiscard]] std::string description() const override { return layer.description(); }
-
-        L layer;
-    };
-    std::shared_ptr<base const> self_;
-};
-
-} // namespace shiplap
-
-// === shiplap/store/concept.hpp ===
-
-// store: where blobs are kept under their digest. What is not whole and verified is not there.
-//
-//   concept              expression               meaning
-//   blob_writer          w.write(in)              a byte_sink
-//                        w.commit(facts)          makes the blob visible under facts.digest; without it, it
-//                                                 never was
-//   blob_reader_source   s.contains(digest)       true if the blob can be read
-//                        s.reader(digest) -> r    a replayable_source; throws error{not_found}
-//   blob_store           s.open() -> w            a blob_reader_source that also takes new blobs
-//
-// Readers hand out bytes as they are stored: who reads from a place that others may write verifies
-// (verified_source). A store may be used on several threads at once, each with writers and readers of its
-// own.
-//
-// Exemplar, compiled in tests/store/concept.cpp: see memory_store, which is one.
-//
-// Models: memory_store, scratch_store, layout_store.
-
-namespace shiplap {
-
-template <class W>
-concept blob_writer = byte_sink<W> && std::movable<W> && requires(W& writer, content_facts const& facts) {
-    writer.commit(facts);
-};
-
-template <class S>
-using blob_reader_of = decltype(std::declval<S const&>().reader(std::declval<digest const&>()));
-
-template <class S>
-using blob_writer_of = decltype(std::declval<S&>().open());
-
-template <class S>
-concept blob_lookup = requires(S const& store, digest const& which) {
-    { store.contains(which) } -> std::same_as<bool>;
-};
-
-template <class S>
-concept blob_reader_source = blob_lookup<S> && replayable_source<blob_reader_of<S>>;
-
-/// See the table above.
-template <class S>
-concept blob_store = blob_reader_source<S> && blob_writer<blob_writer_of<S>>;
-
-/// Copies `from` to its end into `store` and makes it visible as `what`. `from` must be verified: if it
-/// throws at its end, the store is as it was.
-template <blob_store S, byte_source From>
-void store_blob(S& store, content_facts const& what, From& from) {
-    auto writer = store.open();
-    transfer(from, writer);
-    writer.commit(what);
-}
-
-/// A replayable_source that hands out its last byte only when all of them were the promised ones, and throws
-/// digest_mismatch otherwise. So who got as many bytes as the descriptor says got the right ones; what read()
-/// handed out before that must not be published.
-template <replayable_source R>
-class verified_source {
-  public:
-    verified_source(R from, digest expected, std::uint64_t size)
-        : from_{std::move(from)},
-          expected_{std::move(expected)},
-          size_{size},
-          left_{size},
-          check_{expected_, size_} {}
-
-    std::size_t read(bytes_span into) {
-        if (into.empty()) return 0;
-        auto const n = from_.read(into);
-        if (n != 0) check_.write(into.first(n)); // throws if there are more bytes than promised
-        left_ -= n;
-        if (!verified_ && (n == 0 || left_ == 0)) {
-            check_.finish();
-            verified_ = true;
-        }
-        return n;
-    }
-
-    void rewind() {
-        from_.rewind();
-        check_ = digest_verifier{expected_, size_};
-        left_ = size_;
-        verified_ = false;
-    }
-
-  private:
-    R from_;
-    digest expected_;
-    std::uint64_t size_, left_;
-    digest_verifier check_;
-    bool verified_ = false;
-};
-
-} // namespace shiplap
-
 // === shiplap/layer/pack.hpp ===
 
 // pack: layer source -> blob. One read of every source byte, every digest in that pass:
@@ -6380,249 +7447,6 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
 
 } // namespace shiplap
 
-// === shiplap/store/graph.hpp ===
-
-// graph: everything that an image consists of, found by following descriptors from its root.
-//
-//     auto graph = read_graph(root, store);
-//     for (auto const& node : graph.contents) ...            // leaves, then manifests, then the root
-//     auto image = select_platform(graph, wanted);           // the manifest that a platform runs
-//
-// Whatever a copy, an archive or an extraction does starts from a graph, so all that comes from outside is
-// checked here, once: every manifest and index has the size and digest that its descriptor promises, is of
-// the media type that its descriptor names, and is parsed from the very bytes that were hashed (image-spec,
-// descriptor.md, "Verification"). Layers and configurations are only looked up: who moves them verifies them.
-//
-// Not followed: `subject`, a weak link (image-spec, manifest.md). Left out: a non-distributable layer that
-// the source does not have and that names URLs to fetch it from. Anything else that is missing is an error.
-
-namespace shiplap {
-
-/// What a blob is to the image that it belongs to.
-enum class node_role {
-    config,
-    layer,
-    manifest,
-    index,
-    blob, ///< an entry of an index that is neither manifest nor index
-};
-
-struct image_node {
-    descriptor what;
-    node_role role;
-};
-
-/// An image: one manifest, or an index with all that it names.
-struct image_graph {
-    descriptor root;
-    std::map<digest, image_manifest> manifests{};
-    std::map<digest, image_index> indexes{};
-    /// Each content once, children before parents: configurations and layers in the order of their manifests,
-    /// then manifests, then indexes, the root last.
-    std::vector<image_node> contents{};
-};
-
-/// Indexes inside each other at most.
-inline constexpr unsigned max_index_depth = 8;
-/// Contents of one image at most.
-inline constexpr std::size_t max_image_contents = 10'000;
-
-/// The whole content of a blob of at most `limit` bytes, verified. Throws error{not_found}, format_error if
-/// the descriptor says that it is larger, digest_mismatch if it is not what the descriptor says.
-template <blob_reader_source S>
-std::string read_blob(S const& from, descriptor const& what, std::uint64_t limit = max_document_size) {
-    if (what.size > limit)
-        throw format_error{"read blob", what.digest.text(),
-                           "has " + std::to_string(what.size) + " bytes, at most " + std::to_string(limit) +
-                               " are read"};
-    verified_source source{from.reader(what.digest), what.digest, what.size};
-    std::string text(static_cast<std::size_t>(what.size), '\0');
-    bytes_span const space{reinterpret_cast<std::byte*>(text.data()), text.size()};
-    auto const filled = read_fully(source, space);
-    std::byte beyond{};
-    // Throws unless the content ends here, and if `space` was not filled.
-    while (source.read({&beyond, 1}) != 0) {
-    }
-    text.resize(filled);
-    return text;
-}
-
-namespace detail {
-
-/// Layers that may be named without being there (image-spec, media-types.md; Docker's schema 2).
-inline bool is_foreign_layer(std::string_view media_type) {
-    return media_type.find(".nondistributable.") != media_type.npos ||
-           media_type.find(".foreign.") != media_type.npos;
-}
-
-/// The contents that were met. Content that two descriptors describe differently is an attempt to be understood in two
-/// ways. (No part of graph_reader, lest it be compiled for each kind of source.)
-class graph_contents {
-  public:
-    explicit graph_contents(descriptor const& root) : root_{root.digest} {}
-
-    /// True if it is new. Throws format_error.
-    bool add(descriptor const& what, node_role role) {
-        auto const is_document = role == node_role::manifest || role == node_role::index;
-        auto const [known, added] = seen_.try_emplace(what.digest, known_as{what.size, is_document, role});
-        if (added && seen_.size() > max_image_contents)
-            throw format_error{"read image", root_.text(),
-                               "consists of more than " + std::to_string(max_image_contents) + " blobs"};
-        if (known->second.size != what.size)
-            throw format_error{"read image", what.digest.text(),
-                               "is described once with " + std::to_string(known->second.size) +
-                                   " and once with " + std::to_string(what.size) + " bytes"};
-        if (known->second.is_document != is_document || (is_document && known->second.role != role))
-            throw format_error{"read image", what.digest.text(), "is described by different media types"};
-        return added;
-    }
-
-  private:
-    struct known_as {
-        std::uint64_t size;
-        bool is_document;
-        node_role role;
-    };
-
-    digest root_;
-    std::map<digest, known_as> seen_;
-};
-
-template <blob_reader_source S>
-class graph_reader {
-  public:
-    graph_reader(S const& from, descriptor const& root)
-        : from_{from}, graph_{.root = root}, contents_{root} {}
-
-    image_graph read() && {
-        auto const& root = graph_.root;
-        if (!is_index_type(root.media_type) && !is_manifest_type(root.media_type))
-            throw error{error_code::unsupported, "read image", root.digest.text(),
-                        "the media type '" + root.media_type + "' is that of no image manifest or index"};
-        walk(root, 0);
-        for (auto& parent : parents_) graph_.contents.push_back(std::move(parent));
-        return std::move(graph_);
-    }
-
-  private:
-    void walk(descriptor const& what, unsigned depth) {
-        if (is_index_type(what.media_type))
-            walk_index(what, depth);
-        else if (is_manifest_type(what.media_type))
-            walk_manifest(what);
-        else
-            leaf(what, node_role::blob, "entry of an index");
-    }
-
-    void walk_index(descriptor const& what, unsigned depth) {
-        if (depth >= max_index_depth)
-            throw format_error{"read index", what.digest.text(),
-                               "more than " + std::to_string(max_index_depth) + " indexes inside each other"};
-        if (!contents_.add(what, node_role::index)) return;
-        auto index = parse_index(read_blob(from_, what), what.digest.text(), what.media_type);
-        for (auto const& child : index.manifests) {
-            try {
-                walk(child, depth + 1);
-            } catch (error& failure) {
-                if (child.platform) failure.within("platform " + format(*child.platform));
-                throw;
-            }
-        }
-        graph_.indexes.emplace(what.digest, std::move(index));
-        parents_.push_back({what, node_role::index});
-    }
-
-    void walk_manifest(descriptor const& what) {
-        if (!contents_.add(what, node_role::manifest)) return;
-        auto manifest = parse_manifest(read_blob(from_, what), what.digest.text(), what.media_type);
-        for (std::size_t i = 0; i < manifest.layers.size(); ++i)
-            leaf(manifest.layers[i], node_role::layer,
-                 "layer " + std::to_string(i + 1) + " of manifest " + what.digest.text());
-        leaf(manifest.config, node_role::config, "configuration of manifest " + what.digest.text());
-        graph_.manifests.emplace(what.digest, std::move(manifest));
-        parents_.push_back({what, node_role::manifest});
-    }
-
-    void leaf(descriptor const& what, node_role role, std::string const& meaning) {
-        if (!contents_.add(what, role)) return;
-        if (from_.contains(what.digest)) {
-            graph_.contents.push_back({what, role});
-            return;
-        }
-        if (role == node_role::layer && is_foreign_layer(what.media_type) && !what.urls.empty()) return;
-        throw error{error_code::not_found, "find blob", what.digest.text(),
-                    "the source does not have this " + meaning};
-    }
-
-    S const& from_;
-    image_graph graph_;
-    std::vector<image_node> parents_;
-    graph_contents contents_;
-};
-
-} // namespace detail
-
-/// Finds all that belongs to `root`. Throws error{not_found} that names the platform and the digest of what
-/// is missing, digest_mismatch, or format_error.
-template <blob_reader_source S>
-image_graph read_graph(descriptor const& root, S const& from) {
-    return detail::graph_reader<S>{from, root}.read();
-}
-
-/// One image out of a graph.
-struct selected_image {
-    descriptor root; ///< of the manifest
-    image_manifest manifest;
-};
-
-namespace detail {
-
-inline bool is_runnable(image_manifest const& manifest) {
-    return manifest.config.media_type == oci_media_types::config ||
-           manifest.config.media_type == docker_media_types::config;
-}
-
-inline bool same_target(platform const& there, platform const& wanted) {
-    auto const a = normalised(there), b = normalised(wanted);
-    return a.os == b.os && a.architecture == b.architecture && a.variant == b.variant &&
-           (b.os_version.empty() || a.os_version == b.os_version);
-}
-
-/// The manifests of all images that can be run, in the order of their indexes; attestations are none.
-inline void collect_images(image_graph const& graph, descriptor const& at, std::set<digest>& visited,
-                           std::vector<descriptor>& found) {
-    if (auto const image = graph.manifests.find(at.digest); image != graph.manifests.end()) {
-        if (is_runnable(image->second) && !at.annotations.contains("vnd.docker.reference.type"))
-            found.push_back(at);
-    } else if (auto const index = graph.indexes.find(at.digest);
-               index != graph.indexes.end() && visited.insert(at.digest).second) {
-        for (auto const& child : index->second.manifests) collect_images(graph, child, visited, found);
-    }
-}
-
-} // namespace detail
-
-/// The image for a platform: the first one that matches (image-spec, image-index.md). Without `wanted` there
-/// must be exactly one. A root that is a manifest is taken as it is. Throws error{not_found} that lists what
-/// there is.
-inline selected_image select_platform(image_graph const& graph, std::optional<platform> const& wanted) {
-    std::set<digest> visited;
-    std::vector<descriptor> images;
-    detail::collect_images(graph, graph.root, visited, images);
-    std::string there;
-    for (auto const& image : images) {
-        bool const fits =
-            graph.manifests.contains(graph.root.digest) ||
-            (wanted ? image.platform && detail::same_target(*image.platform, *wanted) : images.size() == 1);
-        if (fits) return {image, graph.manifests.at(image.digest)};
-        there += (there.empty() ? "" : ", ") + (image.platform ? format(*image.platform) : "unknown");
-    }
-    throw error{error_code::not_found, "select platform", wanted ? format(*wanted) : "",
-                there.empty() ? "this is no image that can be run" : "choose one of these: " + there};
-}
-
-} // namespace shiplap
-
 // === shiplap/sink/concept.hpp ===
 
 // sink: where a finished image goes. Delivery is one function, copy(), that drives any sink.
@@ -6640,6 +7464,10 @@ inline selected_image select_platform(image_graph const& graph, std::optional<pl
 //                                              leave out, reorder and repeat. Throws if it cannot hold
 //                                              such an image
 //   storing_sink     s.store() -> blob_store   the sink is a store: layers are packed straight into it
+//   remote_sink      s.transfers() -> n        exists() and put() of configurations and layers may be called on n
+//                                              threads at once; they return when the other side has confirmed.
+//                                              put() may throw content_missing
+//                    s.connect()               before any work is done for it: throws if nothing will be taken
 //
 // Children come before parents, so a sink never holds a manifest whose blobs it lacks. A sink that is
 // destroyed before commit() leaves no trace.
@@ -6654,7 +7482,7 @@ inline selected_image select_platform(image_graph const& graph, std::optional<pl
 //         void commit() {}
 //     };
 //
-// Models: layout_sink, oci_archive_sink, docker_archive_sink, filesystem_sink, memory_sink.
+// Models: layout_sink, oci_archive_sink, docker_archive_sink, filesystem_sink, memory_sink, registry_sink.
 
 namespace shiplap {
 
@@ -6693,6 +7521,28 @@ using store_of = std::remove_reference_t<decltype(std::declval<S&>().store())>;
 template <class S>
 concept storing_sink = image_sink<S> && blob_store<store_of<S>>;
 
+template <class S>
+concept remote_sink = image_sink<S> && requires(S const& sink) {
+    { sink.transfers() } -> std::convertible_to<unsigned>;
+} && requires(S& sink) {
+    sink.connect();
+};
+
+/// A sink was given a manifest and lacks what it needs, though that was there before: put these, then the manifest again.
+class content_missing : public error {
+  public:
+    content_missing(std::string manifest, std::vector<descriptor> what)
+        : error{error_code::not_found, "put manifest", std::move(manifest),
+                std::to_string(what.size()) + " of its contents, " + what.front().digest.text() +
+                    " among them, vanished from the destination"},
+          what_{std::move(what)} {}
+
+    [[nodiscard]] std::vector<descriptor> const& what_is_missing() const noexcept { return what_; }
+
+  private:
+    std::vector<descriptor> what_; // at least one
+};
+
 } // namespace shiplap
 
 // === shiplap/sink/copy.hpp ===
@@ -6705,7 +7555,8 @@ concept storing_sink = image_sink<S> && blob_store<store_of<S>>;
 //   1. Follow the descriptors from `root` (read_graph): all manifests are verified, nothing is missing.
 //   2. Put what the sink does not have: configurations and layers, then manifests, then indexes, the root
 //   last;
-//      or what an arranging_sink asks for, in its order. Every byte is verified on its way.
+//      or what an arranging_sink asks for, in its order. Every byte is verified on its way. A remote_sink gets
+//      several configurations and layers at once, and manifests when all of those have arrived.
 //   3. Tag the root with each name, and commit.
 //
 // Nothing is put if the source is the sink's own store: everything is where it belongs.
@@ -6714,30 +7565,166 @@ namespace shiplap {
 
 namespace detail {
 
+/// Another content failed, so this one is of no use.
+struct copy_stopped {};
+
+/// A source that tells how far its reader is: what is read a second time does not count. Throws copy_stopped when the
+/// bytes are not wanted any more.
 template <replayable_source R>
-struct counted_source {
-    R from;
-    activity& told;
+class counted_source {
+  public:
+    counted_source(R from, std::uint64_t size, activity& told, bool awaits_answer,
+                   std::atomic<bool> const* stopped)
+        : from_{std::move(from)},
+          size_{size},
+          told_{told},
+          awaits_answer_{awaits_answer},
+          stopped_{stopped} {}
+
     std::size_t read(bytes_span into) {
-        auto const n = from.read(into);
-        told.advance(n);
+        if (stopped_ != nullptr && *stopped_) throw copy_stopped{};
+        auto const n = from_.read(into);
+        at_ += n;
+        if (at_ <= furthest_) return n;
+        told_.advance(at_ - std::exchange(furthest_, at_));
+        if (at_ == size_ && awaits_answer_) told_.wait();
         return n;
     }
-    void rewind() { from.rewind(); }
+    void rewind() {
+        from_.rewind();
+        at_ = 0;
+    }
+
+  private:
+    R from_;
+    std::uint64_t size_, at_ = 0, furthest_ = 0;
+    activity& told_;
+    bool awaits_answer_;
+    std::atomic<bool> const* stopped_;
 };
-template <class R>
-counted_source(R, activity&) -> counted_source<R>;
 
 /// Puts one content, unless it is there already. Knows nothing of other contents, so that several can be
 /// under way at once.
 template <blob_reader_source From, image_sink To>
-void copy_content(descriptor const& what, From const& from, To& to, progress_ref progress) {
+void copy_content(descriptor const& what, From const& from, To& to, progress_ref progress,
+                  std::optional<blob_reader_of<From>> opened = std::nullopt,
+                  std::atomic<bool> const* stopped = nullptr) {
     activity told{progress, "copy", what.digest.text(), what.size};
     if (!to.exists(what)) {
-        counted_source source{verified_source{from.reader(what.digest), what.digest, what.size}, told};
+        auto reader = opened ? std::move(*opened) : from.reader(what.digest);
+        counted_source source{verified_source{std::move(reader), what.digest, what.size}, what.size, told,
+                              remote_sink<To>, stopped};
         to.put(what, source);
     }
     told.finish();
+}
+
+/// Contents on their way to a remote_sink, several at once. They set off with add(), wherever the caller is then; the
+/// first failure ends them all.
+template <blob_reader_source From, remote_sink To>
+class background_copy {
+  public:
+    background_copy(From const& from, To& to, progress_ref progress)
+        : from_{from}, to_{to}, progress_{progress} {}
+    background_copy(background_copy const&) = delete;
+    background_copy& operator=(background_copy const&) = delete;
+    ~background_copy() {
+        stopped_ = true;
+        join();
+    }
+
+    /// `opened`: its reader, for who is about to move the content elsewhere.
+    void add(descriptor what, std::optional<blob_reader_of<From>> opened = std::nullopt) {
+        std::lock_guard const lock{mutex_};
+        if (stopped_) return; // wait() will tell
+        waiting_.push_back({std::move(what), std::move(opened)});
+        if (idle_ == 0 && workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
+            workers_.emplace_back([this] { work(); });
+        wake_.notify_one();
+    }
+
+    /// Until all have arrived. Throws what went wrong first. Nothing can be added after it.
+    void wait() {
+        join();
+        if (failure_) std::rethrow_exception(failure_);
+    }
+
+  private:
+    struct item {
+        descriptor what;
+        std::optional<blob_reader_of<From>> opened;
+    };
+
+    void join() {
+        {
+            std::lock_guard const lock{mutex_};
+            complete_ = true;
+        }
+        wake_.notify_all();
+        for (auto& worker : workers_)
+            if (worker.joinable()) worker.join();
+    }
+
+    void work() {
+        std::unique_lock lock{mutex_};
+        for (;;) {
+            ++idle_;
+            wake_.wait(lock, [this] { return complete_ || stopped_ || !waiting_.empty(); });
+            --idle_;
+            if (stopped_ || waiting_.empty()) return;
+            auto next = std::move(waiting_.front());
+            waiting_.pop_front();
+            lock.unlock();
+            try {
+                copy_content(next.what, from_, to_, progress_, std::move(next.opened), &stopped_);
+                lock.lock();
+            } catch (...) {
+                lock.lock();
+                if (!failure_) failure_ = std::current_exception();
+                stopped_ = true;
+                wake_.notify_all();
+            }
+        }
+    }
+
+    From const& from_;
+    To& to_;
+    progress_ref progress_;
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::list<item> waiting_;
+    std::vector<std::thread> workers_;
+    std::size_t idle_ = 0;
+    bool complete_ = false;
+    std::atomic<bool> stopped_ = false;
+    std::exception_ptr failure_;
+};
+
+/// Puts a manifest or index; first, once more, what a sink has lost of what belongs to it.
+template <blob_reader_source From, image_sink To>
+void copy_document(descriptor const& what, From const& from, To& to, progress_ref progress) {
+    for (unsigned losses = 0;; ++losses) {
+        try {
+            return copy_content(what, from, to, progress);
+        } catch (content_missing const& lost) {
+            if (losses == 3) throw;
+            for (auto const& child : lost.what_is_missing()) copy_content(child, from, to, progress);
+        }
+    }
+}
+
+template <blob_reader_source From, image_sink To>
+void copy_contents(std::vector<descriptor> const& contents, From const& from, To& to, progress_ref progress) {
+    if constexpr (remote_sink<To>) {
+        background_copy leaves{from, to, progress};
+        for (auto const& what : contents)
+            if (!is_document(what)) leaves.add(what);
+        leaves.wait();
+        for (auto const& what : contents)
+            if (is_document(what)) copy_document(what, from, to, progress);
+    } else {
+        for (auto const& what : contents) copy_content(what, from, to, progress);
+    }
 }
 
 /// What to put, in order.
@@ -6779,10 +7766,49 @@ template <blob_reader_source From, image_sink To, class Env>
 void copy(descriptor const& root, std::span<image_name const> names, From const& from, To& to, Env& env) {
     auto const graph = read_graph(root, from);
     if (!detail::is_store_of(from, to))
-        for (auto const& what : detail::contents_for(to, graph))
-            detail::copy_content(what, from, to, progress_ref{env.progress});
+        detail::copy_contents(detail::contents_for(to, graph), from, to, progress_ref{env.progress});
     detail::publish(root, names, to);
 }
+
+} // namespace shiplap
+
+// === shiplap/store/overlay.hpp ===
+
+// overlay_store: what a store has and, beyond that, blobs that lie elsewhere. Each of those is opened when
+// somebody reads it, and not before: what the destination of a copy has already is never read.
+//
+//     overlay_store all{scratch};
+//     all.add(facts.blob.digest, [layer] { return layer.unverified_reader(); });
+//     copy(root, names, all, sink, env);
+
+namespace shiplap {
+
+/// A blob_reader_source on top of `S`, which must outlive it.
+template <blob_reader_source S>
+class overlay_store {
+  public:
+    explicit overlay_store(S const& store) : store_{store} {}
+
+    /// `open` gives a new reader of the blob at each call; for `copy` it may be called on several threads.
+    void add(digest const& which, std::function<any_replayable_source()> open) {
+        elsewhere_.insert_or_assign(which, std::move(open));
+    }
+
+    [[nodiscard]] bool contains(digest const& which) const {
+        return elsewhere_.contains(which) || store_.contains(which);
+    }
+
+    /// What the store has is read from there.
+    [[nodiscard]] any_replayable_source reader(digest const& which) const {
+        auto const found = elsewhere_.find(which);
+        if (found == elsewhere_.end() || store_.contains(which)) return store_.reader(which);
+        return found->second();
+    }
+
+  private:
+    S const& store_;
+    std::map<digest, std::function<any_replayable_source()>> elsewhere_;
+};
 
 } // namespace shiplap
 
@@ -6866,16 +7892,18 @@ class scratch_store {
 //     auto image = out(build_result{.layers = {directory_layer{"app"}}}, {.names = {"example.com/app:1.0"}});
 //
 // pack writes each layer into a store (the sink itself where it is one), assemble makes config and manifest
-// of them, copy delivers the whole and names it. When anything throws, the sink is as it was.
+// of them, copy delivers the whole and names it. When anything throws, the sink is as it was. Layers that are
+// packed already, those of a base image among them, stay where they are until a sink asks for them.
 
 namespace shiplap {
 
 /// What a build made: the input of an export.
 struct build_result {
-    std::vector<any_layer_source> layers{};      ///< bottom first
+    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`
     std::optional<shiplap::platform> platform{}; ///< none: that of `config`, or else this machine's
-    std::optional<std::string> config{}; ///< image configuration to start from, JSON; none: a minimal one
+    std::optional<std::string> config{}; ///< to start from, JSON; none: that of `base`, or else a minimal one
     config_changes changes{};            ///< applied to the configuration
+    std::optional<base_image> base{};    ///< without new layers and changes: that image again
 };
 
 struct export_options {
@@ -6906,16 +7934,6 @@ void put_text(std::string const& text, descriptor const& what, S& store) {
     blob.commit({what.digest, text.size()});
 }
 
-/// Takes over a layer that is packed already.
-template <blob_store S>
-layer_blob adopt(any_layer_source const& layer, layer_blob facts, S& store) {
-    auto from = layer.reader();
-    auto blob = store.open();
-    transfer(from, blob);
-    blob.commit(facts.blob);
-    return facts;
-}
-
 /// Whether a packed layer is what codec C would make: the same encoding, and indexed if C's are. The level
 /// does not count.
 template <codec C>
@@ -6924,24 +7942,62 @@ bool is_packed_as(layer_blob const& facts) {
            facts.annotations.contains(toc_digest_annotation) == annotating_encoder<encoder_of<C>>;
 }
 
+/// Enough to find and verify a layer by.
+inline descriptor descriptor_of(layer_blob const& layer) {
+    return {.media_type = "application/octet-stream", .digest = layer.blob.digest, .size = layer.blob.size};
+}
+
+/// A layer that is ready for assembly.
+struct ready_layer {
+    layer_blob facts;
+    std::optional<any_layer_source> elsewhere{}; ///< not in the store; used as it is
+};
+
+/// Packs one layer, unless it is fine as it is. `env` is an env_ref, so that this is compiled once.
+template <digest_algorithm D, codec C, blob_store S>
+ready_layer make_ready(any_layer_source const& layer, C const& how, S& store, bool force, env_ref env) {
+    auto const stored = layer.stored();
+    if (stored && (!force || is_packed_as<C>(*stored) || !stored->distributable)) return {*stored, layer};
+    return {pack<D>(layer, how, store, env)};
+}
+
+/// Completes a layer of the base that was packed anew, and throws if it is not what its configuration
+/// promised.
+template <codec C>
+void complete_repacked(layer_blob& packed, layer_blob const& from) {
+    packed.created_by = from.created_by;
+    packed.created = from.created;
+    bool const is_comparable =
+        !extending_encoder<encoder_of<C>> && packed.diff_id.algorithm() == from.diff_id.algorithm();
+    if (is_comparable && packed.diff_id != from.diff_id)
+        throw digest_mismatch{"unpack layer", from.blob.digest.text(),
+                              "unpacked it has digest " + packed.diff_id.text() +
+                                  ", the configuration of the base image says " + from.diff_id.text()};
+}
+
 template <digest_algorithm D, codec C, blob_store S, class Env>
-std::vector<layer_blob> pack_all(std::vector<any_layer_source> const& layers, C const& how, S& store,
-                                 bool force, Env& env) {
-    std::vector<layer_blob> packed;
-    packed.reserve(layers.size());
-    for (auto const& layer : layers) {
+std::vector<ready_layer> pack_all(build_result const& result, C const& how, S& store, bool force, Env& env) {
+    std::vector<ready_layer> ready;
+    auto const add = [&](any_layer_source const& layer, env_ref lent) {
         try {
-            auto const stored = layer.stored();
-            packed.push_back(stored && (!force || is_packed_as<C>(*stored))
-                                 ? adopt(layer, *stored, store)
-                                 : pack<D>(layer, how, store, env));
+            ready.push_back(make_ready<D>(layer, how, store, force, lent));
         } catch (error& failure) {
-            failure.within("layer " + std::to_string(packed.size() + 1) + " (" +
+            failure.within("layer " + std::to_string(ready.size() + 1) + " (" +
                            printable(layer.description()) + ")");
             throw;
         }
+    };
+    if (result.base) {
+        keep_timestamps const keep; // the base was made when it was made
+        env_ref kept{env};
+        kept.timestamps = timestamps_ref{keep};
+        for (auto const& layer : result.base->layers) {
+            add(layer, kept);
+            complete_repacked<C>(ready.back().facts, *layer.stored());
+        }
     }
-    return packed;
+    for (auto const& layer : result.layers) add(layer, env_ref{env});
+    return ready;
 }
 
 inline std::vector<reference> parse_names(std::vector<std::string> const& names) {
@@ -6950,12 +8006,20 @@ inline std::vector<reference> parse_names(std::vector<std::string> const& names)
 }
 
 inline image_options options_for(build_result const& result, export_options const& options) {
-    return {.platform = result.platform,
-            .config = result.config,
-            .changes = result.changes,
-            .annotations = options.annotations,
-            .descriptor_annotations = options.descriptor_annotations,
-            .epoch = options.epoch};
+    image_options out{.platform = result.platform,
+                      .config = result.config,
+                      .changes = result.changes,
+                      .annotations = options.annotations,
+                      .descriptor_annotations = options.descriptor_annotations,
+                      .epoch = options.epoch};
+    if (auto const& base = result.base) {
+        out.base_history = base->history;
+        if (!out.config)
+            out.config = result.layers.empty()
+                             ? base->config
+                             : inherited_config(base->config, "configuration of the base image");
+    }
+    return out;
 }
 
 /// Whole seconds: the epoch, else the time of the newest entry of all layers; none for an image without
@@ -6984,7 +8048,14 @@ template <digest_algorithm D, image_sink Sink, blob_store Store, class PackLayer
 exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, build_result const& result,
                               export_options const& options, media_type_table const& types, Env& env) {
     auto const names = parse_names(options.names); // before anything is read
-    auto layers = pack_layers(store);
+    auto const ready = pack_layers(store);
+    std::vector<layer_blob> layers;
+    overlay_store all{store};
+    for (auto const& layer : ready) {
+        layers.push_back(layer.facts);
+        if (layer.elsewhere && !layer.facts.only_named)
+            all.add(layer.facts.blob.digest, [from = *layer.elsewhere] { return from.unverified_reader(); });
+    }
     auto image = assemble<D>(layers, options_for(result, options), types);
     put_text(image.config, image.config_descriptor, store);
     put_text(image.manifest, image.root, store);
@@ -6998,10 +8069,14 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
         texts.push_back(name.text());
     }
     if (names.empty() && !options.unnamed_as.empty()) known_as.push_back({{}, options.unnamed_as});
-    if constexpr (storing_sink<Sink>)
-        publish(image.root, known_as, sink); // all of it is there, just made and hashed
-    else
-        copy(image.root, known_as, store, sink, env);
+    if constexpr (storing_sink<Sink>) { // all else is there, just made and hashed
+        for (auto const& layer : ready)
+            if (layer.elsewhere && !layer.facts.only_named)
+                copy_content(descriptor_of(layer.facts), all, sink, progress_ref{env.progress});
+        publish(image.root, known_as, sink);
+    } else {
+        copy(image.root, known_as, all, sink, env);
+    }
     return {std::move(image.root), std::move(image.config_descriptor), std::move(layers), std::move(texts),
             std::move(image.warnings)};
 }
@@ -7035,7 +8110,7 @@ class exporter {
     /// Exports `result`. Throws a shiplap::error, and then nothing has become visible in the sink.
     exported_image operator()(build_result const& result, export_options const& options = {}) {
         auto const pack_layers = [&](auto& store) {
-            return detail::pack_all<Digest>(result.layers, codec_, store, options.force_compression, env_);
+            return detail::pack_all<Digest>(result, codec_, store, options.force_compression, env_);
         };
         return detail::export_into<Digest>(sink_, pack_layers, result, options, table_of<MediaTypes>, env_);
     }
@@ -7172,7 +8247,7 @@ using builtin_digests = policy_list<sha256, sha512>;
 namespace shiplap {
 
 enum class output_type {
-    image = 1,  ///< the local image store
+    image = 1,  ///< the local image store, and with push=true registries
     oci = 2,    ///< an OCI archive, or with tar=false an OCI layout
     docker = 4, ///< an archive for `docker load`, or with tar=false an OCI layout with Docker's media types
     local = 8,  ///< the image's files in a directory
@@ -7181,9 +8256,16 @@ enum class output_type {
 
 struct export_spec {
     output_type type = output_type::image;
-    std::string destination; ///< a path; "-" is standard output; empty for type=image
-    bool tar = true;         ///< false: a layout directory
-    std::vector<reference> names;
+    std::string destination;      ///< a path; "-" is standard output; empty for type=image
+    bool tar = true;              ///< false: a layout directory
+    std::vector<reference> names; ///< with the tag "latest" where they have none, unless pushed by digest
+    bool push = false;            ///< to the registries of all names
+    bool push_by_digest = false;  ///< without setting tags
+    bool insecure = false;        ///< registries may speak plain HTTP or show any certificate
+    std::optional<bool> keep;     ///< in the local image store; none: if that needs no download
+    std::string dangling_prefix;  ///< adds the name <prefix>@<digest>; empty: none
+    bool dangling_only_unnamed = false; ///< only if there is no other name
+    bool canonical_names = false;       ///< the store also knows it as <name>@<digest>
     builtin_codecs::variant codec = gzip{};
     bool force_compression = false; ///< also repack layers that come as blobs
     bool oci_types = false;         ///< OCI media types, else Docker's
@@ -7224,6 +8306,7 @@ class spec_builder {
     export_spec finish() {
         choose_codec();
         choose_media_types();
+        choose_names();
         if (spec_.type == output_type::local && (spec_.destination.empty() || spec_.destination == "-"))
             throw option_error{"dest", "type=local needs dest=<directory>"};
         if (spec_.destination.empty() && spec_.type != output_type::image) {
@@ -7245,8 +8328,9 @@ class spec_builder {
         unsigned types; // a set of output_type
         handler apply;
     };
-    static constexpr unsigned archives = 2 | 4, images = 1 | archives, files = 8 | 16, all = images | files;
-    static std::array<option_rule, 13> const rules;
+    static constexpr unsigned image = 1, archives = 2 | 4, images = image | archives, files = 8 | 16,
+                              all = images | files;
+    static std::array<option_rule, 21> const rules;
 
     [[nodiscard]] bool is_image() const { return (static_cast<unsigned>(spec_.type) & images) != 0; }
 
@@ -7262,9 +8346,35 @@ class spec_builder {
         if (value.empty()) return;
         for (std::size_t start = 0; start <= value.size();) {
             auto const end = std::min(value.find(',', start), value.size());
-            spec_.names.push_back(reference::parse(value.substr(start, end - start)).with_default_tag());
+            spec_.names.push_back(reference::parse(value.substr(start, end - start)));
             start = end + 1;
         }
+    }
+    void set_push(std::string const& key, std::string const& value) {
+        spec_.push = parse_bool(key, value, empty_bool::means_true);
+    }
+    void set_by_digest(std::string const& key, std::string const& value) {
+        spec_.push_by_digest = parse_bool(key, value, empty_bool::means_true);
+    }
+    void set_insecure(std::string const& key, std::string const& value) {
+        spec_.insecure = parse_bool(key, value, empty_bool::means_true);
+    }
+    void set_keep(std::string const& key, std::string const& value) {
+        spec_.keep = parse_bool(key, value, empty_bool::means_true);
+    }
+    void set_dangling(std::string const& key, std::string const& value) {
+        if (!value.empty())
+            if (auto const prefix = reference::parse(value); !prefix.tag().empty() || prefix.digest())
+                throw option_error{key,
+                                   "'" + printable(value) +
+                                       "' must be a name without tag and digest: @<digest> is put behind it"};
+        spec_.dangling_prefix = value;
+    }
+    void set_dangling_only_unnamed(std::string const& key, std::string const& value) {
+        spec_.dangling_only_unnamed = parse_bool(key, value, empty_bool::means_true);
+    }
+    void set_canonical(std::string const& key, std::string const& value) {
+        spec_.canonical_names = parse_bool(key, value, empty_bool::means_true);
     }
     void set_compression(std::string const& key, std::string const& value) {
         auto const found = builtin_codecs::named(value);
@@ -7345,6 +8455,18 @@ class spec_builder {
             spec_.codec);
     }
 
+    void choose_names() {
+        if (spec_.push && spec_.names.empty() && spec_.dangling_prefix.empty())
+            throw option_error{"push", "needs a name: give name=<registry>/<repository>:<tag>, or --tag"};
+        for (auto& name : spec_.names) {
+            if (spec_.push_by_digest && (!name.tag().empty() || name.digest()))
+                throw option_error{"push-by-digest", "can't push tagged ref " + name.text() + " by digest"};
+            if (!spec_.push_by_digest) name = name.with_default_tag();
+        }
+        if (!spec_.names.empty() && spec_.dangling_only_unnamed) spec_.dangling_prefix.clear();
+        if (spec_.names.empty()) spec_.canonical_names = false;
+    }
+
     void choose_media_types() {
         bool const is_estargz = std::holds_alternative<estargz>(spec_.codec),
                    is_zstd = std::holds_alternative<zstd>(spec_.codec);
@@ -7402,11 +8524,19 @@ class spec_builder {
     bool annotated_ = false, needs_oci_annotations_ = false, index_annotations_ = false;
 };
 
-inline constexpr std::array<spec_builder::option_rule, 13> spec_builder::rules{{
+inline constexpr std::array<spec_builder::option_rule, 21> spec_builder::rules{{
     {"type", all, nullptr},
     {"dest", archives | files, &spec_builder::set_destination},
     {"tar", archives, &spec_builder::set_tar},
     {"name", images, &spec_builder::set_names},
+    {"push", image, &spec_builder::set_push},
+    {"push-by-digest", image, &spec_builder::set_by_digest},
+    {"registry.insecure", image, &spec_builder::set_insecure},
+    {"store", image, &spec_builder::set_keep},
+    {"dangling-name-prefix", image, &spec_builder::set_dangling},
+    {"dangling-name-empty-only", image, &spec_builder::set_dangling_only_unnamed},
+    {"danging-name-empty-only", image, &spec_builder::set_dangling_only_unnamed}, // as it was once spelt
+    {"name-canonical", image, &spec_builder::set_canonical},
     {"compression", images, &spec_builder::set_compression},
     {"compression-level", images, &spec_builder::set_level},
     {"force-compression", images, &spec_builder::set_force},
@@ -7418,18 +8548,32 @@ inline constexpr std::array<spec_builder::option_rule, 13> spec_builder::rules{{
     {"containerimage.config", images, &spec_builder::set_config},
 }};
 
-inline output_type parse_output_type(attributes const& given) {
-    auto const backwards = ranges::views::reverse(given); // the last one counts
+/// The type that counts: the last one. Null if there is none.
+inline attribute const* type_of(attributes const& given) {
+    auto const backwards = ranges::views::reverse(given);
     auto const last = ranges::find(backwards, "type", &attribute::key);
-    if (last == backwards.end())
-        throw option_error{"type", "--output requires type=<type>: image, oci, docker, local or tar"};
-    if (last->value == "image") return output_type::image;
+    return last == backwards.end() ? nullptr : &*last;
+}
+
+/// type=registry is type=image,push=true.
+inline bool is_registry(attributes const& given) {
+    auto const* const type = type_of(given);
+    return type != nullptr && type->value == "registry";
+}
+
+inline output_type parse_output_type(attributes const& given) {
+    auto const* const last = type_of(given);
+    if (last == nullptr)
+        throw option_error{"type",
+                           "--output requires type=<type>: image, registry, oci, docker, local or tar"};
+    if (last->value == "image" || last->value == "registry") return output_type::image;
     if (last->value == "oci") return output_type::oci;
     if (last->value == "docker") return output_type::docker;
     if (last->value == "local") return output_type::local;
     if (last->value == "tar") return output_type::tar;
-    throw option_error{"type", "exporter \"" + printable(last->value) +
-                                   "\" could not be found; known are image, oci, docker, local, tar"};
+    throw option_error{"type",
+                       "exporter \"" + printable(last->value) +
+                           "\" could not be found; known are image, registry, oci, docker, local, tar"};
 }
 
 } // namespace detail
@@ -7437,6 +8581,7 @@ inline output_type parse_output_type(attributes const& given) {
 inline export_spec export_spec::from(attributes const& given) {
     detail::spec_builder builder{detail::parse_output_type(given)};
     for (auto const& attribute : given) builder.apply(attribute);
+    if (detail::is_registry(given)) builder.apply({"push", "true"});
     return builder.finish();
 }
 
@@ -7861,286 +9006,6 @@ class docker_archive_sink : public layout_archive {
 
     std::optional<image_manifest> manifest_; // of the root, unless that is an index
     std::vector<std::string> repo_tags_;
-};
-
-} // namespace shiplap
-
-// === shiplap/tar/whiteout.hpp ===
-
-// Whiteouts: how a layer says that something of the layers below is gone (image-spec, layer.md, "Whiteouts").
-//
-//   name                meaning
-//   dir/.wh.NAME        an empty file: dir/NAME of lower layers is removed
-//   dir/.wh..wh..opq    an empty file: all that lower layers have in dir is hidden
-//   dir/.wh..wh.*       any other such name is bookkeeping of AUFS and to be ignored, with what is below it
-//
-// Neither ever removes what its own layer brings, wherever in the archive it stands. A file that really has
-// such a name cannot be stored in a layer.
-
-namespace shiplap {
-
-inline constexpr std::string_view whiteout_prefix = ".wh.";
-inline constexpr std::string_view opaque_marker = ".wh..wh..opq";
-
-/// Is this last part of a path one that layers give a meaning to?
-constexpr bool is_reserved_name(std::string_view base) noexcept {
-    return base.starts_with(whiteout_prefix);
-}
-
-/// The name of the whiteout for `path`, which has no slash at its end.
-inline std::string whiteout_name(std::string_view path) {
-    auto const base = path.rfind('/') + 1; // 0 if there is no '/'
-    return std::string{path.substr(0, base)}.append(whiteout_prefix).append(path.substr(base));
-}
-
-/// A whiteout as the original differs write it: nothing but a name, even the time is 0.
-inline tar_entry whiteout_entry(std::string_view path) {
-    tar_entry entry;
-    entry.name = whiteout_name(path);
-    return entry;
-}
-
-enum class whiteout_kind {
-    none,    ///< an ordinary path
-    removal, ///< `path` is removed
-    opaque,  ///< lower content of the directory `path` is hidden; "" is the root
-    ignored, ///< without meaning; not to be extracted
-};
-
-struct whiteout {
-    whiteout_kind kind = whiteout_kind::none;
-    std::string path; ///< as the entry spells it, without a slash at its end
-    friend bool operator==(whiteout const&, whiteout const&) = default;
-};
-
-/// What the name of an entry means. Throws format_error for a whiteout that removes nothing that can be named
-/// (".wh." alone, ".wh..", ".wh..."), that is a directory, or that has entries below it.
-inline whiteout classify_whiteout(std::string_view path) {
-    static constexpr std::string_view aufs_prefix = ".wh..wh.";
-    auto const invalid = [path](std::string reason) {
-        return format_error{"read layer", std::string{path}, std::move(reason)};
-    };
-    for (std::size_t begin = 0; begin < path.size();) {
-        auto const end = std::min(path.find('/', begin), path.size());
-        auto const part = path.substr(begin, end - begin);
-        if (part.starts_with(aufs_prefix) && part != opaque_marker) return {whiteout_kind::ignored, {}};
-        if (is_reserved_name(part)) {
-            if (end != path.size()) throw invalid("a whiteout must be an empty file, not a directory");
-            if (part == opaque_marker)
-                return {whiteout_kind::opaque, std::string{path.substr(0, begin == 0 ? 0 : begin - 1)}};
-            auto const removed = part.substr(whiteout_prefix.size());
-            if (removed.empty() || removed == "." || removed == "..")
-                throw invalid("a whiteout must name what it removes");
-            return {whiteout_kind::removal, std::string{path.substr(0, begin)}.append(removed)};
-        }
-        begin = end + 1;
-    }
-    return {};
-}
-
-} // namespace shiplap
-
-// === shiplap/layer/walk.hpp ===
-
-// Walks a directory tree in the one order that layers have: depth-first, the children of a directory sorted
-// by the bytes of their names ("a", "a/b", then "a-b"), whatever readdir, the locale or the file system say.
-//
-//     tree_walker walk{"app"};
-//     while (auto const* item = walk.next()) use(item->path, item->facts);
-//
-// Every step is relative to an open directory and follows no symbolic link, so that a path may be longer than
-// PATH_MAX and a directory that is swapped for a link leads nowhere. Only the names in the directories on the
-// current path are kept, and at most `open_levels` descriptors. What changes under the walk is an
-// error{source_changed} that names the path.
-
-namespace shiplap {
-
-/// What to do with a source file whose name starts with ".wh.": in a layer that name is a deletion.
-enum class reserved_names {
-    refuse, ///< an error that names the path
-    skip,   ///< left out, and what lies below it
-};
-
-/// One thing met on a walk; never the root itself. Valid until the walker moves.
-struct tree_item {
-    std::string path;       ///< relative to the root, no '/' at either end
-    std::size_t name_at;    ///< where the last component of `path` starts
-    struct ::stat facts {}; ///< of the thing itself: links are not followed
-    int folder = -1;        ///< descriptor of the directory that holds it
-
-    [[nodiscard]] char const* name() const noexcept { return path.c_str() + name_at; }
-    [[nodiscard]] bool is_directory() const noexcept { return S_ISDIR(facts.st_mode); }
-    [[nodiscard]] bool is_regular() const noexcept { return S_ISREG(facts.st_mode); }
-    [[nodiscard]] bool is_symbolic_link() const noexcept { return S_ISLNK(facts.st_mode); }
-};
-
-/// The order of a walk as an order of paths: '/' sorts before every other byte. Negative, zero or positive.
-inline int compare_walk_order(std::string_view a, std::string_view b) noexcept {
-    auto const [at_a, at_b] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
-    auto const rank = [](auto at, auto end) {
-        return at == end ? -1 : *at == '/' ? 0 : static_cast<int>(static_cast<unsigned char>(*at));
-    };
-    return rank(at_a, a.end()) - rank(at_b, b.end());
-}
-
-namespace detail {
-
-inline struct ::stat stat_open(int fd, std::string const& path) {
-    struct ::stat facts {};
-    if (::fstat(fd, &facts) != 0) throw system_error{"read", path, errno};
-    return facts;
-}
-
-/// True if nothing happened to a file between two looks at it. The change time covers mode and owner.
-inline bool untouched(struct ::stat const& a, struct ::stat const& b) noexcept {
-    auto const same = [](::timespec x, ::timespec y) {
-        return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec;
-    };
-    return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_mode == b.st_mode && a.st_size == b.st_size &&
-           same(a.st_mtim, b.st_mtim) && same(a.st_ctim, b.st_ctim);
-}
-
-[[noreturn]] inline void throw_changed(std::string path) {
-    throw error{error_code::source_changed, "read", std::move(path),
-                "changed while it was read; export again when nothing writes to it"};
-}
-
-/// The names in a directory, in descending byte order, so that the next one is at the back.
-inline std::vector<std::string> names_in(int fd, std::string const& path) {
-    struct closer {
-        void operator()(::DIR* stream) const { ::closedir(stream); }
-    };
-    auto const copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0); // closedir() closes it
-    if (copy < 0) throw system_error{"read directory", path, errno};
-    std::unique_ptr<::DIR, closer> const stream{::fdopendir(copy)};
-    if (!stream) {
-        auto const reason = errno;
-        ::close(copy);
-        throw system_error{"read directory", path, reason};
-    }
-
-    std::vector<std::string> names;
-    for (;;) {
-        errno = 0;
-        auto const* entry = ::readdir(stream.get());
-        if (entry == nullptr) break;
-        std::string_view const name{entry->d_name};
-        if (name != "." && name != "..") names.emplace_back(name);
-    }
-    if (errno != 0) throw system_error{"read directory", path, errno};
-    std::sort(names.begin(), names.end(), std::greater<>{});
-    return names;
-}
-
-} // namespace detail
-
-class tree_walker {
-  public:
-    /// Descriptors held open at once; directories further up are opened again on the way back.
-    static constexpr std::size_t open_levels = 64;
-
-    /// Opens the directory `root`, which may itself be reached through a symbolic link. Throws option_error
-    /// for an empty name, system_error if there is no such directory.
-    explicit tree_walker(std::string root, reserved_names reserved = reserved_names::refuse)
-        : root_{std::move(root)}, reserved_{reserved} {
-        if (root_.empty())
-            throw option_error{"read directory", "", "needs the name of a directory, got an empty one"};
-        unique_fd fd{detail::retry_interrupted(
-            [&] { return ::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); })};
-        if (!fd) throw system_error{"read directory", root_, errno};
-        auto const facts = detail::stat_open(fd.get(), root_);
-        enter(std::move(fd), facts, 0);
-    }
-
-    /// The next thing in order, or nullptr after the last. The children of a directory follow it.
-    tree_item const* next() {
-        if (std::exchange(into_item_, false)) enter_item();
-        for (;;) {
-            auto& here = levels_.back();
-            if (here.names.empty()) {
-                if (levels_.size() == 1) return nullptr;
-                leave();
-                continue;
-            }
-            auto const name = std::move(here.names.back());
-            here.names.pop_back();
-            item_.path.resize(here.path_size);
-            if (!item_.path.empty()) item_.path += '/';
-            item_.name_at = item_.path.size();
-            item_.path += name;
-            if (is_reserved_name(name) && passes_over_reserved()) continue;
-            item_.folder = here.fd.get();
-            if (::fstatat(item_.folder, item_.name(), &item_.facts, AT_SYMLINK_NOFOLLOW) != 0)
-                throw system_error{"read", full_path(item_.path), errno};
-            into_item_ = item_.is_directory();
-            return &item_;
-        }
-    }
-
-    /// Called after next() has returned a directory: its children are passed over, unread.
-    void skip_children() noexcept { into_item_ = false; }
-
-    /// Descriptor of the root.
-    [[nodiscard]] int root() const noexcept { return levels_.front().fd.get(); }
-
-    /// A relative path with the root in front, for messages.
-    [[nodiscard]] std::string full_path(std::string_view path) const {
-        auto full = root_;
-        if (!path.empty() && full.back() != '/') full += '/';
-        return full.append(path);
-    }
-
-  private:
-    struct level {
-        unique_fd fd; // closed while the walk is far below
-        ::dev_t device;
-        ::ino_t inode;
-        std::size_t path_size;
-        std::vector<std::string> names; // those still to come
-    };
-
-    [[nodiscard]] bool passes_over_reserved() const {
-        if (reserved_ == reserved_names::skip) return true;
-        throw error{
-            error_code::unsupported, "pack", full_path(item_.path),
-            "names that start with '.wh.' mean deletions in a layer; rename it or leave such names out"};
-    }
-
-    void enter_item() {
-        unique_fd fd{detail::retry_interrupted([&] {
-            return ::openat(item_.folder, item_.name(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        })};
-        if (!fd) throw system_error{"read directory", full_path(item_.path), errno};
-        enter(std::move(fd), item_.facts, item_.path.size());
-        if (auto const depth = levels_.size(); depth > open_levels)
-            levels_[depth - open_levels].fd = unique_fd{};
-    }
-
-    // `before` is what was known of the directory when its entry was made.
-    void enter(unique_fd fd, struct ::stat const& before, std::size_t path_size) {
-        auto const path = full_path(item_.path);
-        auto names = detail::names_in(fd.get(), path);
-        if (!detail::untouched(before, detail::stat_open(fd.get(), path))) detail::throw_changed(path);
-        levels_.push_back({std::move(fd), before.st_dev, before.st_ino, path_size, std::move(names)});
-    }
-
-    void leave() {
-        auto const child = std::move(levels_.back());
-        levels_.pop_back();
-        auto& parent = levels_.back();
-        if (parent.fd) return;
-        auto const path = full_path(std::string_view{item_.path}.substr(0, parent.path_size));
-        parent.fd = unique_fd{::openat(child.fd.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC)};
-        if (!parent.fd) throw system_error{"read directory", path, errno};
-        auto const facts = detail::stat_open(parent.fd.get(), path);
-        if (facts.st_dev != parent.device || facts.st_ino != parent.inode) detail::throw_changed(path);
-    }
-
-    std::string root_;
-    reserved_names reserved_;
-    std::vector<level> levels_;
-    tree_item item_{};
-    bool into_item_ = false; // item_ is a directory whose children come next
 };
 
 } // namespace shiplap
@@ -10190,7 +11055,7 @@ exported_image export_spec_into(Sink sink, export_spec const& spec, build_result
                 blob_store_ref erased{store};
                 return std::visit(
                     [&](auto const& how) {
-                        return pack_all<D>(result.layers, how, erased, spec.force_compression, env);
+                        return pack_all<D>(result, how, erased, spec.force_compression, env);
                     },
                     spec.codec);
             };
@@ -10332,6 +11197,7 @@ class filesystem_sink;
 
 // export
 struct default_env;
+struct base_image;
 struct build_result;
 struct export_options;
 struct exported_image;
@@ -10944,226 +11810,6 @@ struct directory_layer {
 
     [[nodiscard]] std::string description() const { return "dir:" + path; }
 };
-
-} // namespace shiplap
-
-// === shiplap/layer/tar.hpp ===
-
-// tar_layer: a tar archive becomes a layer. It may be packed with gzip or zstd, and come from a file or,
-// once, from a stream.
-//
-//     tar_layer{"rootfs.tar.gz"}
-//     tar_layer{stream_reader{STDIN_FILENO, "standard input"}, "standard input"}
-//
-// The bytes of the archive pass as they are, so that the diff_id is the digest of that very tar; they are
-// parsed on the way, and what is no whole and harmless archive is refused: truncated, without its end marker,
-// with names that lead out of the root. Only where timestamps have to change is every entry written anew, and
-// the padding at the end dropped.
-
-namespace shiplap {
-
-namespace detail {
-
-/// A file that is read from front to end and must not change meanwhile. Also for named pipes and devices,
-/// which have no facts to compare.
-class watched_file {
-  public:
-    explicit watched_file(std::string path) : path_{std::move(path)} {
-        if (path_.empty()) throw option_error{"read tar", "", "needs the name of a file, got an empty one"};
-        fd_ = open_file(path_, O_RDONLY);
-        facts_ = stat_open(fd_.get(), path_);
-        if (S_ISDIR(facts_.st_mode)) throw system_error{"read", path_, EISDIR};
-    }
-
-    std::size_t read(bytes_span into) {
-        auto const n = retry_interrupted([&] { return ::read(fd_.get(), into.data(), into.size()); });
-        if (n < 0) throw system_error{"read", path_, errno};
-        return static_cast<std::size_t>(n);
-    }
-
-    /// Throws error{source_changed}.
-    void check() const {
-        if (S_ISREG(facts_.st_mode) && !untouched(facts_, stat_open(fd_.get(), path_))) throw_changed(path_);
-    }
-
-    [[nodiscard]] std::uint64_t size() const noexcept { return static_cast<std::uint64_t>(facts_.st_size); }
-
-  private:
-    std::string path_;
-    unique_fd fd_;
-    struct ::stat facts_ {};
-};
-
-/// What is wrong with the name of an entry, or the target of a hard link; empty if nothing is.
-inline std::string_view fault_of_name(std::string_view name) noexcept {
-    if (name.empty()) return "is empty";
-    if (name.front() == '/') return "is absolute";
-    while (!name.empty()) {
-        auto const component = name.substr(0, name.find('/'));
-        if (component == "..") return "leads out of the root";
-        name.remove_prefix(std::min(name.size(), component.size() + 1));
-    }
-    return {};
-}
-
-/// Throws unless an archive may have this entry; `archive` names it in messages.
-inline void check_entry(tar_entry const& entry, std::string const& archive, std::uint64_t offset) {
-    auto const refuse = [&](std::string_view what, std::string_view fault) {
-        throw error{error_code::unsafe_entry, "read tar", archive,
-                    "entry '" + printable(entry.name) + "' at offset " + std::to_string(offset) + ": " +
-                        std::string{what} + " " + std::string{fault}};
-    };
-    if (auto const fault = fault_of_name(entry.name); !fault.empty()) refuse("its name", fault);
-    if (entry.type == entry_type::hard_link)
-        if (auto const fault = fault_of_name(entry.link_name); !fault.empty())
-            refuse("the target '" + printable(entry.link_name) + "' of the hard link", fault);
-    try {
-        static_cast<void>(classify_whiteout(entry.name)); // throws if it is a malformed one
-    } catch (error& problem) {
-        problem.within("'" + printable(archive) + "', offset " + std::to_string(offset));
-        throw;
-    }
-}
-
-} // namespace detail
-
-class tar_layer {
-  public:
-    /// A file; opened by write_tar().
-    explicit tar_layer(std::string path) : name_{std::move(path)} {}
-    /// A stream, which can be packed once; `name` is for messages.
-    tar_layer(any_byte_source stream, std::string name)
-        : name_{std::move(name)},
-          stream_{std::make_shared<std::optional<any_byte_source>>(std::move(stream))} {}
-
-    /// The archive, unpacked. Throws format_error, or an error of code unsafe_entry, if it is not a tar that
-    /// can be a layer; source_changed if the file is modified meanwhile; unsupported if a stream is read
-    /// again.
-    template <byte_sink Out>
-    void write_tar(Out& out, layer_context const& context) const {
-        if (stream_) {
-            if (!*stream_)
-                throw error{error_code::unsupported, "read tar", name_,
-                            "is a stream and can be packed only once"};
-            return convert(std::exchange(*stream_, std::nullopt).value(), out, context);
-        }
-        detail::watched_file file{name_};
-        convert(byte_source_ref{file}, out, context);
-        file.check();
-    }
-
-    /// The size of a plain tar file; 0, which no tar has, where that is not known beforehand.
-    [[nodiscard]] std::uint64_t estimated_size() const {
-        struct ::stat facts {};
-        if (stream_ || (::stat(name_.c_str(), &facts) == 0 && !S_ISREG(facts.st_mode)))
-            return 0; // opening a pipe would take it from who reads it later
-        detail::watched_file file{name_};
-        std::array<std::byte, 8> head{};
-        auto const n = read_fully(file, head);
-        return sniff_encoding(bytes_view{head}.first(n)).empty() ? file.size() : 0;
-    }
-
-    [[nodiscard]] std::string description() const { return "tar:" + name_; }
-
-  private:
-    template <byte_sink Out>
-    void convert(any_byte_source packed, Out& out, layer_context const& context) const {
-        auto plain = naming_archive([&] { return decode_any(std::move(packed)); });
-        tar_scanner scanner{name_};
-        std::optional<tar_writer<Out>> rewriter;
-        if (!context.time.keeps()) rewriter.emplace(out);
-
-        auto const space = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
-        bytes_span const buffer{space.get(), transfer_size};
-        while (auto const n = naming_archive([&] { return plain.read(buffer); })) {
-            for (bytes_view rest = buffer.first(n); !rest.empty();) {
-                auto const event = scanner.next(rest);
-                if (event == tar_scanner::event::entry) {
-                    detail::check_entry(scanner.entry(), name_, scanner.entry_offset());
-                    auto entry = scanner.entry();
-                    entry.mtime = context.time(entry.mtime);
-                    if (rewriter) rewriter->entry(entry);
-                } else if (event == tar_scanner::event::payload && rewriter) {
-                    rewriter->write(scanner.payload());
-                }
-            }
-            if (!rewriter) out.write(buffer.first(n));
-        }
-        scanner.finish();
-        if (!scanner.at_end_marker())
-            throw format_error{"read tar", name_,
-                               "truncated: ends at offset " + std::to_string(scanner.offset()) +
-                                   " without the two zero blocks that end an archive"};
-        if (rewriter) rewriter->finish();
-    }
-
-    // Decoders do not know where their bytes come from.
-    template <class Action>
-    auto naming_archive(Action action) const {
-        try {
-            return action();
-        } catch (error& problem) {
-            if (problem.subject() != name_) problem.within("'" + printable(name_) + "'");
-            throw;
-        }
-    }
-
-    std::string name_;
-    std::shared_ptr<std::optional<any_byte_source>> stream_; // none: name_ is the path of a file
-};
-
-} // namespace shiplap
-
-// === shiplap/layer/existing.hpp ===
-
-// existing_blob: a layer that is packed already, in a store or a file. It is used as it is: no byte is packed
-// again, and what is read is verified against the digest and size that were promised.
-//
-//     existing_blob layer{facts, [&store, which = facts.blob.digest] { return store.reader(which); }};
-//     auto layer = blob_in_store(store, facts);
-//     auto layer = blob_in_file("layer.tar.gz", facts);
-
-namespace shiplap {
-
-template <class F>
-concept opens_reader = std::invocable<F const&> && replayable_source<std::invoke_result_t<F const&>>;
-
-/// A stored_layer. `open()` gives a new reader of the packed bytes at each call.
-template <opens_reader Open>
-struct existing_blob {
-    layer_blob facts;
-    Open open;
-
-    [[nodiscard]] layer_blob const& stored() const noexcept { return facts; }
-
-    /// The packed bytes; throws digest_mismatch at their end, or before, if they are not the promised ones.
-    [[nodiscard]] auto reader() const { return verified_source{open(), facts.blob.digest, facts.blob.size}; }
-
-    /// The tar in it, for a layer that is to be packed anew in another encoding. Throws as tar_layer does.
-    template <byte_sink Out>
-    void write_tar(Out& out, layer_context const& context) const {
-        tar_layer{decode_as(facts.encoding, any_byte_source{reader()}), description()}.write_tar(out,
-                                                                                                 context);
-    }
-
-    [[nodiscard]] std::uint64_t estimated_size() const noexcept { return facts.blob.size; }
-    [[nodiscard]] std::string description() const { return "blob:" + facts.blob.digest.text(); }
-};
-template <class Open>
-existing_blob(layer_blob, Open) -> existing_blob<Open>;
-
-/// A layer that lies in a store, which must outlive it.
-template <blob_reader_source S>
-auto blob_in_store(S const& store, layer_blob facts) {
-    auto which = facts.blob.digest;
-    return existing_blob{std::move(facts),
-                         [&store, which = std::move(which)] { return store.reader(which); }};
-}
-
-/// A layer that lies in a file.
-inline auto blob_in_file(std::string path, layer_blob facts) {
-    return existing_blob{std::move(facts), [path = std::move(path)] { return file_reader{path}; }};
-}
 
 } // namespace shiplap
 

@@ -40,3 +40,16 @@ TEST_CASE("an any_byte_source owns its source and can be moved", "[erased]") {
     transfer(second, out);
     CHECK(out.text == text);
 }
+
+TEST_CASE("an any_replayable_source starts again", "[erased]") {
+    static_assert(replayable_source<any_replayable_source>);
+    static std::string const text = "again";
+    any_replayable_source first{span_source{text}};
+    auto second = std::move(first);
+    for (int round = 0; round < 2; ++round) {
+        string_sink out;
+        transfer(second, out);
+        CHECK(out.text == "again");
+        second.rewind();
+    }
+}

@@ -236,6 +236,111 @@ def options_do_not_take_inputs_for_values(work):
     expect_equal(len(inspect(work, "oci-archive:image.tar")["manifests"][0]["layers"]), 7, "layers")
 
 
+# --- base images -----------------------------------------------------------------------------------------
+
+
+def base_and_top(work, base, *options, spec="type=oci,tar=false,dest=image"):
+    """An image of the small tree below, one of another tree above; what inspect says of both."""
+    kind = base.split(":")[0]
+    form = {"oci-layout": "type=oci,tar=false,dest=base", "oci-archive": "type=oci,dest=base.tar",
+            "docker-archive": "type=docker,dest=base.tar", "store": "type=image"}[kind]
+    export(work, "-t", "base:1", "--env", "A=1", "--cmd", "old", spec=form)
+    (work / "top").mkdir()
+    (work / "top/new").write_text("new")
+    succeed(work, "--from", base, "-o", spec, *options, "top")
+    return inspect(work, base), inspect(work, "oci-layout:image")
+
+
+def on_top_of(base, work):
+    below, above = (image["manifests"][0] for image in base_and_top(work, base, "--env", "B=2", "-t", "app:1"))
+    expect_equal([layer["digest"] for layer in above["layers"][:-1]],
+                 [layer["digest"] for layer in below["layers"]], "layers of the base")
+    expect_equal(above["layers"][0]["mediaType"], OCI + "layer.v1.tar+gzip", "media type")
+    old, new = below["configuration"], above["configuration"]
+    expect_equal(new["config"]["Env"], [*old["config"]["Env"], "B=2"], "environment")
+    expect_equal(new["config"]["Cmd"], ["old"], "command")
+    expect_equal(new["history"][:-1], old["history"], "history")
+    expect_equal(new["rootfs"]["diff_ids"][:-1], old["rootfs"]["diff_ids"], "diff_ids")
+    succeed(work, "copy", "oci-layout:image", "rootfs:files")
+    expect_equal(sorted(survey(work / "files")), sorted([*survey(work / "tree"), "new"]), "files")
+
+
+for base in ["oci-layout:base:base:1", "oci-archive:base.tar", "docker-archive:base.tar:base:1", "store:base:1"]:
+    table.add("from " + base, functools.partial(on_top_of, base))
+
+
+@table.row
+def from_an_image_and_no_input_is_that_image_again(work):
+    export(work, "-t", "base:1", spec="type=docker,dest=base.tar")
+    before = inspect(work, "docker-archive:base.tar")["manifests"][0]
+    succeed(work, "--from", "docker-archive:base.tar", "-o", "type=oci,tar=false,dest=image", "-t", "again:2")
+    after = inspect(work, "oci-layout:image:again:2")["manifests"][0]
+    expect_equal(after["config"]["digest"], before["config"]["digest"], "configuration")
+    expect_equal([layer["digest"] for layer in after["layers"]], [layer["digest"] for layer in before["layers"]],
+                 "layers")
+    expect_equal((before["mediaType"], after["mediaType"]),
+                 (DOCKER + "distribution.manifest.v2+json", OCI + "manifest.v1+json"), "family")
+
+    succeed(work, "--from", "oci-layout:image", "-o",
+            "type=oci,tar=false,dest=packed,compression=zstd,force-compression=true")
+    packed = inspect(work, "oci-layout:packed")["manifests"][0]
+    expect_equal(packed["layers"][0]["mediaType"], OCI + "layer.v1.tar+zstd", "media type")
+    expect_equal(packed["config"]["digest"], before["config"]["digest"], "configuration, packed anew")
+
+    digest = succeed(work, "--from", "oci-layout:image:again:2", "-o", "type=oci,tar=false,dest=image", "-t", "three:3")
+    expect_equal(inspect(work, "oci-layout:image:three:3")["root"]["digest"], digest, "into its own layout")
+
+
+@table.row
+def from_an_image_an_epoch_leaves_the_base_alone(work):
+    below, above = base_and_top(work, "oci-layout:base",
+                                spec="type=oci,tar=false,dest=image,source-date-epoch=60,rewrite-timestamp=true")
+    old, new = (image["manifests"][0] for image in (below, above))
+    expect_equal(new["layers"][0]["digest"], old["layers"][0]["digest"], "layer of the base")
+    history = new["configuration"]["history"]
+    expect_equal(history[0], old["configuration"]["history"][0], "history of the base")
+    expect_equal((history[1]["created"], new["configuration"]["created"]), ("1970-01-01T00:01:00Z",) * 2, "times")
+
+
+@table.row
+def from_an_image_for_a_platform(work):
+    small_tree(work)
+    for machine in ["s390x", "arm64"]:
+        succeed(work, "-o", "type=oci,tar=false,dest=base", "--platform", f"linux/{machine}", "-t", machine, "tree")
+    entries = json.loads((work / "base/index.json").read_text())["manifests"]
+    for entry in entries:
+        entry.pop("annotations")
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI + "index.v1+json", "manifests": entries}).encode()
+    (work / "base/blobs/sha256" / sha256(index).removeprefix("sha256:")).write_bytes(index)
+    (work / "base/index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [
+        {"mediaType": OCI + "index.v1+json", "digest": sha256(index), "size": len(index)}]}))
+    words = ["--from", "oci-layout:base", "-o", "type=oci,tar=false,dest=image", "tree"]
+    succeed(work, *words, "--platform", "linux/arm64")
+    expect_equal(inspect(work, "oci-layout:image")["manifests"][0]["configuration"]["architecture"], "arm64", "platform")
+    for options in [["--platform", "linux/mips64le"], []]:
+        code, _, err = run(work, *words, *options)
+        expect_equal(code, 1, "exit code")
+        expect_in("choose one of these: linux/s390x, linux/arm64", err, "message")
+
+
+@table.row
+def from_what_is_no_base(work):
+    small_tree(work)
+    write_layout(work / "short", [tar_of(member("a", b"1")), tar_of(member("b", b"2"))],
+                 plain=[tar_of(member("a", b"1"))])
+    write_layout(work / "bare", [tar_of(member("a", b"1"))], config={"rootfs": None})
+    write_layout(work / "lie", [tar_of(member("a", b"1"))], suffix="+gzip")
+    for base, code, fragment in [("oci-layout:short", 1, "has 2 layers"), ("oci-layout:bare", 1, "rootfs"),
+                                 ("oci-layout:lie", 1, "packed with gzip"), ("oci-layout:none", 1, "none"),
+                                 ("tree", 2, "--from"), ("rootfs:tree", 2, "dir:tree")]:
+        before = survey(work)
+        found, _, err = run(work, "--from", base, "-o", "type=oci,tar=false,dest=image", "--platform", "linux/amd64",
+                            "tree")
+        expect_equal(found, code, f"{base}: exit code: {err}")
+        expect_in(fragment, err, base)
+        expect_equal(survey(work), before, f"{base}: what is there")
+
+
 # --- what is printed, and where ------------------------------------------------------------------------------
 
 
@@ -378,7 +483,7 @@ def help_and_version(work):
         expect_equal((code, err), (0, ""), " ".join(words))
         expect_in("shiplap", out.decode(), " ".join(words))
     code, out, _ = run(work, "--help", progress=None)
-    for option in ["--output", "--tag", "--platform", "--annotation", "--label", "--env", "--entrypoint", "--cmd",
+    for option in ["--from", "--output", "--tag", "--platform", "--annotation", "--label", "--env", "--entrypoint", "--cmd",
                    "--workdir", "--user", "--expose", "--config", "--metadata-file", "--progress", "--store",
                    "--digest", "--jobs", "copy", "inspect"]:
         expect_in(option, out.decode(), "--help")

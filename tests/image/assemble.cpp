@@ -187,3 +187,18 @@ TEST_CASE("assemble_index: several images under one name") {
     CHECK(whole.root.annotations == annotation_map{{"on", "it"}});
     CHECK_FALSE(whole.root.platform);
 }
+
+TEST_CASE("assemble: a non-distributable layer stays one, in the family of the image") {
+    auto layer = some_layer("a", "gzip");
+    layer.distributable = false;
+    layer.urls = {"https://example.com/layer"};
+    auto const written = [&](media_type_table const& table) {
+        auto const image = assemble<sha256>({&layer, 1}, for_linux(), table);
+        return parse_manifest(image.manifest, "m").layers.at(0);
+    };
+    CHECK(written(table_of<oci_media_types>).media_type ==
+          "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip");
+    CHECK(written(table_of<docker_media_types>).media_type ==
+          "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
+    CHECK(written(table_of<docker_media_types>).urls == layer.urls);
+}

@@ -165,3 +165,44 @@ TEST_CASE("config: reading one that is finished") {
                                                    R"(,"rootfs":{"type":"layers","diff_ids":["x"]})"}));
     CHECK_THROWS_AS(read_config(R"({"architecture":"amd64","os":"linux")" + bad + "}", "c"), format_error);
 }
+
+TEST_CASE("config: with a base, its history stays, and what fits already stays to the byte") {
+    auto const rootfs = R"("rootfs":{"diff_ids":[")" + id + R"("],"type":"layers"})";
+    auto const base = R"({"os":"linux", "architecture":"amd64","created":"2001-01-01T00:00:00Z",)"
+                      R"("history":[{"x":1,"created":"2001-01-01T00:00:00Z"}],)" +
+                      rootfs + "}";
+    auto const history = read_config(base, "c").history;
+    std::vector<std::string> warnings;
+    auto const finish_base = [&](std::string const& text, std::size_t count,
+                                 std::optional<std::int64_t> epoch) {
+        return finish_config(text, "c", layers(count), {}, epoch, warnings, history);
+    };
+    CHECK(finish_base(base, 1, {}) == base);
+    CHECK(finish_base(base, 1, 2'000'000'000) == base);
+    CHECK(finish_base(base, 1, 60) ==
+          R"({"architecture":"amd64","created":"1970-01-01T00:01:00Z",)"
+          R"("history":[{"x":1,"created":"2001-01-01T00:00:00Z"}],"os":"linux",)" +
+              rootfs + "}");
+
+    auto const more = read_config(finish_base(inherited_config(base, "c"), 2, 60), "c");
+    REQUIRE(more.history.size() == 2);
+    CHECK(more.history[0] == history[0]); // later than the epoch
+    CHECK(more.history[1].created == zoned_time{{60, 0}, 0});
+    CHECK(more.created == zoned_time{{60, 0}, 0});
+    CHECK(more.diff_ids.size() == 2);
+
+    auto const forged = finish_config(inherited_config(base, "c"), "c", layers(2), {}, 60, warnings,
+                                      std::vector<history_entry>{{.created_by = "another"}});
+    CHECK(read_config(forged, "c").history[0].created == zoned_time{{60, 0}, 0});
+    CHECK(warnings.empty());
+}
+
+TEST_CASE("config: what is inherited is what image-spec knows, without the time") {
+    CHECK(
+        inherited_config(
+            R"({"os":"linux","architecture":"amd64","author":"me","config":{"Env":["A=1"],"z":1},)"
+            R"("created":"2001-01-01T00:00:00Z","container_config":{},"docker_version":"1",)"
+            R"("moby.buildkit.cache.v0":"x","variant":"v2"})",
+            "c") ==
+        R"({"architecture":"amd64","author":"me","config":{"Env":["A=1"],"z":1},"os":"linux","variant":"v2"})");
+}

@@ -97,6 +97,21 @@ TEST_CASE("history: the epoch is the latest time, and that of entries without on
     CHECK(history[0].created == zoned_time{{20, 0}, 0});
 }
 
+TEST_CASE("history: the epoch changes nothing that comes from a base") {
+    auto const base = from_shorthand("L10 E30 L40");
+    auto history = from_shorthand("L10 E30 L40 L50 E5");
+    clamp_history(history, 20, base);
+    CHECK(shorthand(history) == "L10 E30 L40 L20 E5");
+
+    history = from_shorthand("L10 E31 L40"); // one of them is another
+    clamp_history(history, 20, base);
+    CHECK(shorthand(history) == "L10 E20 L40");
+
+    history = from_shorthand("L10 E");
+    clamp_history(history, 20, history);
+    CHECK(shorthand(history) == "L10 E20"); // every entry should have a time
+}
+
 TEST_CASE("history: JSON in Go's order, and back") {
     std::string const text =
         R"([{"created":"2019-01-01T00:00:00.5+02:00","created_by":"a \u0026 b","author":"c",)"

@@ -71,3 +71,15 @@ TEST_CASE("media types: the encoding of a layer, whatever the family") {
                                                      "application/vnd.oci.image.layer.v1.targzip"}));
     CHECK_THROWS_AS(layer_encoding(other), error);
 }
+
+TEST_CASE("media types: non-distributable layers in both families") {
+    for (std::string_view const encoding : {"", "gzip", "zstd"})
+        for (auto const manifest : {oci_media_types::manifest, docker_media_types::manifest}) {
+            auto const type = foreign_layer_type(manifest, encoding);
+            CAPTURE(type);
+            CHECK(layer_encoding(type) == encoding);
+            CHECK(detail::is_foreign_layer(type));
+            bool const is_docker = type.find("docker") != type.npos;
+            CHECK(is_docker == (manifest == docker_media_types::manifest && encoding != "zstd"));
+        }
+}

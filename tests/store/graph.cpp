@@ -289,3 +289,31 @@ TEST_CASE("an image is chosen by its platform", "[graph]") {
     auto const one = read_graph(put_index(store, {amd}), store);
     CHECK(select_platform(one, {}).root == amd);
 }
+
+TEST_CASE("finding an image reads nothing of the others, which may be missing", "[graph]") {
+    memory_store store;
+    auto const amd = on(put_image(store, {"amd"}), "linux", "amd64");
+    auto missing = on(amd, "linux", "s390x");
+    missing.digest = facts_of("not there").digest;
+    auto attestation = amd;
+    attestation.annotations["vnd.docker.reference.type"] = "attestation-manifest";
+    auto const inner = put_index(store, {amd});
+    auto const root = put_index(store, {missing, attestation, inner});
+
+    platform const wanted{.os = "linux", .architecture = "amd64"};
+    auto const found = find_image(root, store, wanted);
+    CHECK(found.root == amd);
+    CHECK(found.manifest.layers[0].digest == facts_of("amd").digest);
+    CHECK(code_of([&] { (void)find_image(root, store, {.os = "linux", .architecture = "arm64"}); },
+                  "choose one of these: linux/s390x, linux/amd64") == error_code::not_found);
+    CHECK(find_image(inner, store, wanted).root == amd);
+    CHECK(find_image(put_image(store, {"alone"}), store, missing.platform.value()).root.digest ==
+          put_image(store, {"alone"}).digest); // a manifest is taken as it is
+    CHECK(code_of([&] { (void)find_image(put_index(store, {}), store, wanted); },
+                  "no image that can be run") == error_code::not_found);
+
+    auto deep = put_image(store, {"deep"});
+    for (unsigned depth = 0; depth <= max_index_depth; ++depth) deep = put_index(store, {deep});
+    CHECK(code_of([&] { (void)find_image(deep, store, wanted); }, "indexes inside each other") ==
+          error_code::format);
+}

@@ -2,7 +2,7 @@
 // Type erasure at the seams between policy axes: one indirect call per chunk, never per byte.
 //
 // byte_sink_ref and byte_source_ref refer to something that outlives them, as a reference does;
-// any_byte_source owns.
+// any_byte_source and any_replayable_source own.
 
 #include <shiplap/bytes/concept.hpp>
 
@@ -83,6 +83,37 @@ class any_byte_source {
     struct model final : base {
         explicit model(R from) : source{std::move(from)} {}
         std::size_t read(bytes_span into) override { return source.read(into); }
+        R source;
+    };
+    std::unique_ptr<base> self_;
+};
+
+/// Owns any replayable_source; movable.
+class any_replayable_source {
+  public:
+    template <replayable_source R>
+        requires(!std::same_as<std::remove_cvref_t<R>, any_replayable_source>)
+    any_replayable_source(
+        R source) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
+        : self_{new model<R>{std::move(source)}} {}
+
+    std::size_t read(bytes_span into) { return self_->read(into); }
+    void rewind() { self_->rewind(); }
+
+  private:
+    struct base {
+        base() = default;
+        base(base const&) = delete;
+        base& operator=(base const&) = delete;
+        virtual ~base() = default;
+        virtual std::size_t read(bytes_span into) = 0;
+        virtual void rewind() = 0;
+    };
+    template <class R>
+    struct model final : base {
+        explicit model(R from) : source{std::move(from)} {}
+        std::size_t read(bytes_span into) override { return source.read(into); }
+        void rewind() override { source.rewind(); }
         R source;
     };
     std::unique_ptr<base> self_;

@@ -56,7 +56,7 @@ exported_image export_spec_into(Sink sink, export_spec const& spec, build_result
                 blob_store_ref erased{store};
                 return std::visit(
                     [&](auto const& how) {
-                        return pack_all<D>(result.layers, how, erased, spec.force_compression, env);
+                        return pack_all<D>(result, how, erased, spec.force_compression, env);
                     },
                     spec.codec);
             };

@@ -5,8 +5,10 @@
 //     auto image = out(build_result{.layers = {directory_layer{"app"}}}, {.names = {"example.com/app:1.0"}});
 //
 // pack writes each layer into a store (the sink itself where it is one), assemble makes config and manifest
-// of them, copy delivers the whole and names it. When anything throws, the sink is as it was.
+// of them, copy delivers the whole and names it. When anything throws, the sink is as it was. Layers that are
+// packed already, those of a base image among them, stay where they are until a sink asks for them.
 
+#include <shiplap/export/base.hpp>
 #include <shiplap/export/env.hpp>
 #include <shiplap/image/assemble.hpp>
 #include <shiplap/image/media_types.hpp>
@@ -15,6 +17,7 @@
 #include <shiplap/layer/any.hpp>
 #include <shiplap/layer/pack.hpp>
 #include <shiplap/sink/copy.hpp>
+#include <shiplap/store/overlay.hpp>
 #include <shiplap/store/scratch.hpp>
 
 #include <range/v3/range/conversion.hpp>
@@ -30,10 +33,11 @@ namespace shiplap {
 
 /// What a build made: the input of an export.
 struct build_result {
-    std::vector<any_layer_source> layers{};      ///< bottom first
+    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`
     std::optional<shiplap::platform> platform{}; ///< none: that of `config`, or else this machine's
-    std::optional<std::string> config{}; ///< image configuration to start from, JSON; none: a minimal one
+    std::optional<std::string> config{}; ///< to start from, JSON; none: that of `base`, or else a minimal one
     config_changes changes{};            ///< applied to the configuration
+    std::optional<base_image> base{};    ///< without new layers and changes: that image again
 };
 
 struct export_options {
@@ -64,16 +68,6 @@ void put_text(std::string const& text, descriptor const& what, S& store) {
     blob.commit({what.digest, text.size()});
 }
 
-/// Takes over a layer that is packed already.
-template <blob_store S>
-layer_blob adopt(any_layer_source const& layer, layer_blob facts, S& store) {
-    auto from = layer.reader();
-    auto blob = store.open();
-    transfer(from, blob);
-    blob.commit(facts.blob);
-    return facts;
-}
-
 /// Whether a packed layer is what codec C would make: the same encoding, and indexed if C's are. The level
 /// does not count.
 template <codec C>
@@ -82,24 +76,62 @@ bool is_packed_as(layer_blob const& facts) {
            facts.annotations.contains(toc_digest_annotation) == annotating_encoder<encoder_of<C>>;
 }
 
+/// Enough to find and verify a layer by.
+inline descriptor descriptor_of(layer_blob const& layer) {
+    return {.media_type = "application/octet-stream", .digest = layer.blob.digest, .size = layer.blob.size};
+}
+
+/// A layer that is ready for assembly.
+struct ready_layer {
+    layer_blob facts;
+    std::optional<any_layer_source> elsewhere{}; ///< not in the store; used as it is
+};
+
+/// Packs one layer, unless it is fine as it is. `env` is an env_ref, so that this is compiled once.
+template <digest_algorithm D, codec C, blob_store S>
+ready_layer make_ready(any_layer_source const& layer, C const& how, S& store, bool force, env_ref env) {
+    auto const stored = layer.stored();
+    if (stored && (!force || is_packed_as<C>(*stored) || !stored->distributable)) return {*stored, layer};
+    return {pack<D>(layer, how, store, env)};
+}
+
+/// Completes a layer of the base that was packed anew, and throws if it is not what its configuration
+/// promised.
+template <codec C>
+void complete_repacked(layer_blob& packed, layer_blob const& from) {
+    packed.created_by = from.created_by;
+    packed.created = from.created;
+    bool const is_comparable =
+        !extending_encoder<encoder_of<C>> && packed.diff_id.algorithm() == from.diff_id.algorithm();
+    if (is_comparable && packed.diff_id != from.diff_id)
+        throw digest_mismatch{"unpack layer", from.blob.digest.text(),
+                              "unpacked it has digest " + packed.diff_id.text() +
+                                  ", the configuration of the base image says " + from.diff_id.text()};
+}
+
 template <digest_algorithm D, codec C, blob_store S, class Env>
-std::vector<layer_blob> pack_all(std::vector<any_layer_source> const& layers, C const& how, S& store,
-                                 bool force, Env& env) {
-    std::vector<layer_blob> packed;
-    packed.reserve(layers.size());
-    for (auto const& layer : layers) {
+std::vector<ready_layer> pack_all(build_result const& result, C const& how, S& store, bool force, Env& env) {
+    std::vector<ready_layer> ready;
+    auto const add = [&](any_layer_source const& layer, env_ref lent) {
         try {
-            auto const stored = layer.stored();
-            packed.push_back(stored && (!force || is_packed_as<C>(*stored))
-                                 ? adopt(layer, *stored, store)
-                                 : pack<D>(layer, how, store, env));
+            ready.push_back(make_ready<D>(layer, how, store, force, lent));
         } catch (error& failure) {
-            failure.within("layer " + std::to_string(packed.size() + 1) + " (" +
+            failure.within("layer " + std::to_string(ready.size() + 1) + " (" +
                            printable(layer.description()) + ")");
             throw;
         }
+    };
+    if (result.base) {
+        keep_timestamps const keep; // the base was made when it was made
+        env_ref kept{env};
+        kept.timestamps = timestamps_ref{keep};
+        for (auto const& layer : result.base->layers) {
+            add(layer, kept);
+            complete_repacked<C>(ready.back().facts, *layer.stored());
+        }
     }
-    return packed;
+    for (auto const& layer : result.layers) add(layer, env_ref{env});
+    return ready;
 }
 
 inline std::vector<reference> parse_names(std::vector<std::string> const& names) {
@@ -108,12 +140,20 @@ inline std::vector<reference> parse_names(std::vector<std::string> const& names)
 }
 
 inline image_options options_for(build_result const& result, export_options const& options) {
-    return {.platform = result.platform,
-            .config = result.config,
-            .changes = result.changes,
-            .annotations = options.annotations,
-            .descriptor_annotations = options.descriptor_annotations,
-            .epoch = options.epoch};
+    image_options out{.platform = result.platform,
+                      .config = result.config,
+                      .changes = result.changes,
+                      .annotations = options.annotations,
+                      .descriptor_annotations = options.descriptor_annotations,
+                      .epoch = options.epoch};
+    if (auto const& base = result.base) {
+        out.base_history = base->history;
+        if (!out.config)
+            out.config = result.layers.empty()
+                             ? base->config
+                             : inherited_config(base->config, "configuration of the base image");
+    }
+    return out;
 }
 
 /// Whole seconds: the epoch, else the time of the newest entry of all layers; none for an image without
@@ -142,7 +182,14 @@ template <digest_algorithm D, image_sink Sink, blob_store Store, class PackLayer
 exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, build_result const& result,
                               export_options const& options, media_type_table const& types, Env& env) {
     auto const names = parse_names(options.names); // before anything is read
-    auto layers = pack_layers(store);
+    auto const ready = pack_layers(store);
+    std::vector<layer_blob> layers;
+    overlay_store all{store};
+    for (auto const& layer : ready) {
+        layers.push_back(layer.facts);
+        if (layer.elsewhere && !layer.facts.only_named)
+            all.add(layer.facts.blob.digest, [from = *layer.elsewhere] { return from.unverified_reader(); });
+    }
     auto image = assemble<D>(layers, options_for(result, options), types);
     put_text(image.config, image.config_descriptor, store);
     put_text(image.manifest, image.root, store);
@@ -156,10 +203,14 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
         texts.push_back(name.text());
     }
     if (names.empty() && !options.unnamed_as.empty()) known_as.push_back({{}, options.unnamed_as});
-    if constexpr (storing_sink<Sink>)
-        publish(image.root, known_as, sink); // all of it is there, just made and hashed
-    else
-        copy(image.root, known_as, store, sink, env);
+    if constexpr (storing_sink<Sink>) { // all else is there, just made and hashed
+        for (auto const& layer : ready)
+            if (layer.elsewhere && !layer.facts.only_named)
+                copy_content(descriptor_of(layer.facts), all, sink, progress_ref{env.progress});
+        publish(image.root, known_as, sink);
+    } else {
+        copy(image.root, known_as, all, sink, env);
+    }
     return {std::move(image.root), std::move(image.config_descriptor), std::move(layers), std::move(texts),
             std::move(image.warnings)};
 }
@@ -193,7 +244,7 @@ class exporter {
     /// Exports `result`. Throws a shiplap::error, and then nothing has become visible in the sink.
     exported_image operator()(build_result const& result, export_options const& options = {}) {
         auto const pack_layers = [&](auto& store) {
-            return detail::pack_all<Digest>(result.layers, codec_, store, options.force_compression, env_);
+            return detail::pack_all<Digest>(result, codec_, store, options.force_compression, env_);
         };
         return detail::export_into<Digest>(sink_, pack_layers, result, options, table_of<MediaTypes>, env_);
     }

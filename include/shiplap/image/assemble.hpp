@@ -34,6 +34,8 @@ struct image_options {
     annotation_map descriptor_annotations{}; ///< on the descriptor of the manifest
     std::optional<std::int64_t> epoch{};     ///< latest time in the configuration, seconds since 1970
     timestamp now{};                         ///< time of layers that have none
+    /// Of the base image, if there is one and `config` is its configuration: no epoch changes it.
+    std::optional<std::vector<history_entry>> base_history{};
 };
 
 /// The documents of one image.
@@ -77,23 +79,25 @@ inline assembled_image assemble_with(digest_function digest_of, std::span<layer_
                            : default_config(normalised(options.platform.value_or(host_platform())));
     std::vector<std::string> warnings;
     auto config = finish_config(apply_changes(given, subject, options.changes), subject, layers, options.now,
-                                options.epoch, warnings);
+                                options.epoch, warnings, options.base_history);
     auto config_descriptor = describe(table.config, config, digest_of);
 
     image_manifest manifest{.media_type = std::string{table.manifest},
                             .config = config_descriptor,
                             .annotations = options.annotations};
     for (auto const& layer : layers) {
-        auto const media_type = table.layer(layer.encoding);
+        auto const media_type = layer.distributable ? std::string{table.layer(layer.encoding)}
+                                                    : foreign_layer_type(table.manifest, layer.encoding);
         if (media_type.empty())
             throw error{error_code::unsupported, "assemble image", layer.encoding,
                         "the family of " + std::string{table.manifest} +
                             " has no media type for a layer in this encoding"};
         manifest.layers.push_back(
-            {.media_type = std::string{media_type},
+            {.media_type = media_type,
              .digest = layer.blob.digest,
              .size = layer.blob.size,
-             .annotations = table.layer_annotations ? layer.annotations : annotation_map{}});
+             .annotations = table.layer_annotations ? layer.annotations : annotation_map{},
+             .urls = layer.urls});
     }
     auto text = to_text(manifest);
     auto root = describe(table.manifest, text, digest_of);

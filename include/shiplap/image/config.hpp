@@ -13,6 +13,7 @@
 #include <shiplap/image/layer_blob.hpp>
 #include <shiplap/image/platform.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -149,6 +150,15 @@ inline json rootfs_json(std::span<layer_blob const> layers) {
     return out;
 }
 
+/// Whether the diff_ids of a configuration are those of `layers`.
+inline bool is_config_of(json_node const& root, std::span<layer_blob const> layers) {
+    auto const rootfs = root["rootfs"];
+    if (!rootfs) return false;
+    auto const ids = rootfs["diff_ids"].texts();
+    return std::equal(ids.begin(), ids.end(), layers.begin(), layers.end(),
+                      [](auto const& id, layer_blob const& layer) { return id == layer.diff_id.text(); });
+}
+
 } // namespace detail
 
 /// The configuration of an image for which none is given: the platform, "/" as working directory, and a PATH
@@ -182,28 +192,54 @@ inline image_config read_config(std::string_view text, std::string_view subject)
     return out;
 }
 
+/// What an image with more layers inherits from the configuration of its base: all that image-spec knows but
+/// `created`. The rest speaks of how the base was built, as Docker's "container_config" does, and BuildKit
+/// drops it too.
+inline std::string inherited_config(std::string_view base, std::string_view subject) {
+    auto const document = parse_json(base, subject);
+    detail::check_config(document, subject);
+    auto members = detail::split_members(base);
+    std::erase_if(members, [](auto const& member) {
+        auto const& names = detail::config_names;
+        return member.first == "created" ||
+               std::find(names.begin(), names.end(), member.first) == names.end();
+    });
+    return detail::join_members(members);
+}
+
 /// Makes a configuration that fits `layers` (bottom first) out of one that was given: `rootfs` from their
 /// diff_ids, `history` normalised and, with an epoch (seconds since 1970), clamped to it. `created` is
 /// clamped if it is there, otherwise it is the time of the last history entry. Appends what the user should
 /// know to `warnings`. `subject` names the text in messages. Throws format_error.
+///
+/// With the history of a base image no epoch changes what the text has of it; and a text that fits the layers
+/// already, for none was added, stays as it is written: so does the name that Docker has for the image.
 inline std::string finish_config(std::string_view text, std::string_view subject,
                                  std::span<layer_blob const> layers, timestamp now,
-                                 std::optional<std::int64_t> epoch, std::vector<std::string>& warnings) {
+                                 std::optional<std::int64_t> epoch, std::vector<std::string>& warnings,
+                                 std::optional<std::span<history_entry const>> base_history = {}) {
     auto const document = parse_json(text, subject);
     detail::check_config(document, subject);
     json_node const root{document, subject};
 
-    auto history = read_history(root["history"]);
-    normalise_history(history, layers, now, warnings);
-    if (epoch) clamp_history(history, *epoch);
+    auto const given = detail::read_time(root["created"]);
+    bool const too_late = given && epoch && given->at > timestamp{*epoch, 0};
+    bool const fits = base_history && detail::is_config_of(root, layers);
+    if (fits && !too_late) return std::string{text};
 
     auto members = detail::split_members(text);
+    if (too_late) members["created"] = compact(detail::json_text(format_rfc3339(timestamp{*epoch, 0})));
+    if (fits) return detail::join_members(members);
+
+    auto history = read_history(root["history"]);
+    auto base = base_history.value_or(std::span<history_entry const>{});
+    auto const own = std::mismatch(history.begin(), history.end(), base.begin(), base.end()).first;
+    base = base.first(static_cast<std::size_t>(own - history.begin()));
+    normalise_history(history, layers, now, warnings);
+    if (epoch) clamp_history(history, *epoch, base);
+
     members["rootfs"] = compact(detail::rootfs_json(layers));
     members["history"] = history.empty() && !root["history"] ? "null" : compact(to_json(history));
-
-    auto const given = detail::read_time(root["created"]);
-    if (given && epoch && given->at > timestamp{*epoch, 0})
-        members["created"] = compact(detail::json_text(format_rfc3339(timestamp{*epoch, 0})));
     if (!root.has("created")) {
         json last(nullptr);
         for (auto const& entry : history)

@@ -124,11 +124,16 @@ inline void normalise_history(std::vector<history_entry>& history, std::span<lay
 }
 
 /// Gives entries without a time, or with one after `epoch` (seconds since 1970), that time
-/// (https://reproducible-builds.org/specs/source-date-epoch).
-inline void clamp_history(std::vector<history_entry>& history, std::int64_t epoch) {
+/// (https://reproducible-builds.org/specs/source-date-epoch). What is still as in `base`, in the same place,
+/// stays: a base image was made when it was made.
+inline void clamp_history(std::vector<history_entry>& history, std::int64_t epoch,
+                          std::span<history_entry const> base = {}) {
     timestamp const limit{epoch, 0};
-    for (auto& entry : history)
-        if (!entry.created || entry.created->at > limit) entry.created = zoned_time{limit, 0};
+    for (std::size_t i = 0; i < history.size(); ++i) {
+        auto& created = history[i].created;
+        bool const inherited = i < base.size() && created && history[i] == base[i];
+        if (!inherited && (!created || created->at > limit)) created = zoned_time{limit, 0};
+    }
 }
 
 } // namespace shiplap

@@ -8,6 +8,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace shiplap {
 
@@ -18,6 +19,9 @@ struct layer_blob {
     annotation_map annotations{}; ///< for its descriptor
     std::string created_by{};     ///< for the history; empty: "created by shiplap"
     std::optional<timestamp> created{}; ///< for the history; none: the time of the export
+    bool distributable = true;          ///< false for a layer that registries do not take (layer.md)
+    std::vector<std::string> urls{};    ///< where else the blob can be had
+    bool only_named = false;            ///< not to be had here: stays where `urls` say
 };
 
 } // namespace shiplap

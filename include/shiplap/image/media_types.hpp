@@ -99,6 +99,26 @@ constexpr bool is_manifest_type(std::string_view media_type) noexcept {
     return media_type == oci_media_types::manifest || media_type == docker_media_types::manifest;
 }
 
+namespace detail {
+
+/// Layers that may be named without being there (image-spec, media-types.md; Docker's schema 2).
+constexpr bool is_foreign_layer(std::string_view media_type) noexcept {
+    return media_type.find(".nondistributable.") != media_type.npos ||
+           media_type.find(".foreign.") != media_type.npos;
+}
+
+} // namespace detail
+
+/// The media type of a non-distributable layer in a manifest of type `manifest` (image-spec, layer.md,
+/// "Non-Distributable Layers"); Docker has none for zstd and gets OCI's.
+inline std::string foreign_layer_type(std::string_view manifest, std::string_view encoding) {
+    if (manifest == docker_media_types::manifest && encoding != "zstd")
+        return "application/vnd.docker.image.rootfs.foreign.diff.tar" +
+               (encoding.empty() ? "" : "." + std::string{encoding});
+    return "application/vnd.oci.image.layer.nondistributable.v1.tar" +
+           (encoding.empty() ? "" : "+" + std::string{encoding});
+}
+
 /// The encoding of a layer of this media type, in either family: "", "gzip" or "zstd". Non-distributable
 /// layers count too (image-spec, layer.md, "Non-Distributable Layers"). Throws error{unsupported} for
 /// anything else.

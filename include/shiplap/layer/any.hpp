@@ -7,6 +7,7 @@
 //
 // Cheap to copy: copies share the source. The seam costs one indirect call per chunk of tar.
 
+#include <shiplap/bytes/erased.hpp>
 #include <shiplap/layer/concept.hpp>
 
 #include <memory>
@@ -14,37 +15,6 @@
 #include <utility>
 
 namespace shiplap {
-
-/// Owns any replayable_source; movable.
-class any_replayable_source {
-  public:
-    template <replayable_source R>
-        requires(!std::same_as<std::remove_cvref_t<R>, any_replayable_source>)
-    any_replayable_source(
-        R source) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
-        : self_{new model<R>{std::move(source)}} {}
-
-    std::size_t read(bytes_span into) { return self_->read(into); }
-    void rewind() { self_->rewind(); }
-
-  private:
-    struct base {
-        base() = default;
-        base(base const&) = delete;
-        base& operator=(base const&) = delete;
-        virtual ~base() = default;
-        virtual std::size_t read(bytes_span into) = 0;
-        virtual void rewind() = 0;
-    };
-    template <class R>
-    struct model final : base {
-        explicit model(R from) : source{std::move(from)} {}
-        std::size_t read(bytes_span into) override { return source.read(into); }
-        void rewind() override { source.rewind(); }
-        R source;
-    };
-    std::unique_ptr<base> self_;
-};
 
 /// Owns any layer_source. Itself a sized_layer; not a stored_layer, for that is known at run time only: ask
 /// stored().
@@ -67,6 +37,8 @@ class any_layer_source {
     [[nodiscard]] bool is_stored() const { return stored().has_value(); }
     /// The packed bytes of a stored layer. Throws error{unsupported} for any other.
     [[nodiscard]] any_replayable_source reader() const { return self_->reader(); }
+    /// The same for who verifies digest and size anyway.
+    [[nodiscard]] any_replayable_source unverified_reader() const { return self_->unverified_reader(); }
 
     /// 0 where the source cannot tell.
     [[nodiscard]] std::uint64_t estimated_size() const { return self_->estimated_size(); }
@@ -81,6 +53,7 @@ class any_layer_source {
         virtual void write_tar(byte_sink_ref out, layer_context const& context) const = 0;
         [[nodiscard]] virtual std::optional<layer_blob> stored() const = 0;
         [[nodiscard]] virtual any_replayable_source reader() const = 0;
+        [[nodiscard]] virtual any_replayable_source unverified_reader() const = 0;
         [[nodiscard]] virtual std::uint64_t estimated_size() const = 0;
         [[nodiscard]] virtual std::string description() const = 0;
     };
@@ -106,6 +79,12 @@ class any_layer_source {
                 return layer.reader();
             else
                 throw error{error_code::unsupported, "read", layer.description(), "is not packed yet"};
+        }
+        [[nodiscard]] any_replayable_source unverified_reader() const override {
+            if constexpr (quick_layer<L>)
+                return layer.unverified_reader();
+            else
+                return reader();
         }
         [[nodiscard]] std::uint64_t estimated_size() const override {
             if constexpr (sized_layer<L>)

@@ -13,6 +13,7 @@
 //                                                 is not known; costs no reading
 //   stored_layer     l.stored() -> layer_blob     already packed: used as it is, not packed again
 //                    l.reader() -> r              its bytes, a replayable_source
+//   quick_layer      l.unverified_reader() -> r   the same for who verifies digest and size anyway
 //
 // Exemplar, compiled in tests/layer/concept.cpp:
 //
@@ -53,6 +54,12 @@ template <class L>
 concept stored_layer = describes_itself<L> && requires(L const& layer) {
     { layer.stored() } -> std::convertible_to<layer_blob>;
     { layer.reader() } -> replayable_source;
+};
+
+/// See the table above.
+template <class L>
+concept quick_layer = stored_layer<L> && requires(L const& layer) {
+    { layer.unverified_reader() } -> replayable_source;
 };
 
 /// See the table above.

@@ -12,11 +12,61 @@
 #include <shiplap/layer/tar.hpp>
 #include <shiplap/store/concept.hpp>
 
+#include <algorithm>
+#include <array>
 #include <concepts>
+#include <cstddef>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace shiplap {
+
+/// A replayable_source of a packed layer that throws format_error before its first byte if the bytes are
+/// packed otherwise than `encoding` says; one of a codec that is not known here passes.
+template <replayable_source R>
+class packed_layer_source {
+  public:
+    packed_layer_source(R from, std::string encoding, digest const& which)
+        : from_{std::move(from)}, encoding_{std::move(encoding)}, name_{which.text()} {}
+
+    std::size_t read(bytes_span into) {
+        if (into.empty()) return 0;
+        if (!checked_) check();
+        if (next_ == filled_) return from_.read(into);
+        auto const n = std::min(into.size(), filled_ - next_);
+        std::copy_n(head_.begin() + static_cast<std::ptrdiff_t>(next_), n, into.begin());
+        next_ += n;
+        return n;
+    }
+
+    void rewind() {
+        from_.rewind();
+        next_ = filled_ = 0;
+        checked_ = false;
+    }
+
+  private:
+    void check() {
+        filled_ = read_fully(from_, head_);
+        checked_ = true;
+        bool const is_known = encoding_.empty() || encoding_ == "gzip" || encoding_ == "zstd";
+        auto const found = sniff_encoding(bytes_view{head_}.first(filled_));
+        if (!is_known || found == encoding_) return;
+        auto const in_words = [](std::string_view encoding) {
+            return encoding.empty() ? std::string{"a plain tar"} : "packed with " + std::string{encoding};
+        };
+        throw format_error{"read layer", name_,
+                           "should be " + in_words(encoding_) + " by its media type, is " + in_words(found)};
+    }
+
+    R from_;
+    std::string encoding_, name_;
+    std::array<std::byte, 4> head_{};
+    std::size_t next_ = 0, filled_ = 0; // of head_: handed out, and there at all
+    bool checked_ = false;
+};
 
 template <class F>
 concept opens_reader = std::invocable<F const&> && replayable_source<std::invoke_result_t<F const&>>;
@@ -29,8 +79,17 @@ struct existing_blob {
 
     [[nodiscard]] layer_blob const& stored() const noexcept { return facts; }
 
-    /// The packed bytes; throws digest_mismatch at their end, or before, if they are not the promised ones.
-    [[nodiscard]] auto reader() const { return verified_source{open(), facts.blob.digest, facts.blob.size}; }
+    /// The packed bytes; throws format_error at their start if they are packed in another way than `facts`
+    /// say, digest_mismatch at their end, or before, if they are not the promised ones.
+    [[nodiscard]] auto reader() const {
+        return packed_layer_source{verified_source{open(), facts.blob.digest, facts.blob.size},
+                                   facts.encoding, facts.blob.digest};
+    }
+
+    /// The same for who verifies the bytes anyway, as copy() does.
+    [[nodiscard]] auto unverified_reader() const {
+        return packed_layer_source{open(), facts.encoding, facts.blob.digest};
+    }
 
     /// The tar in it, for a layer that is to be packed anew in another encoding. Throws as tar_layer does.
     template <byte_sink Out>
@@ -51,6 +110,15 @@ auto blob_in_store(S const& store, layer_blob facts) {
     auto which = facts.blob.digest;
     return existing_blob{std::move(facts),
                          [&store, which = std::move(which)] { return store.reader(which); }};
+}
+
+/// A layer that lies in a store, which is kept as long as the layer is.
+template <blob_reader_source S>
+auto blob_in_store(std::shared_ptr<S const> store, layer_blob facts) {
+    auto which = facts.blob.digest;
+    return existing_blob{std::move(facts), [store = std::move(store), which = std::move(which)] {
+                             return store->reader(which);
+                         }};
 }
 
 /// A layer that lies in a file.

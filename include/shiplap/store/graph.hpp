@@ -83,12 +83,6 @@ std::string read_blob(S const& from, descriptor const& what, std::uint64_t limit
 
 namespace detail {
 
-/// Layers that may be named without being there (image-spec, media-types.md; Docker's schema 2).
-inline bool is_foreign_layer(std::string_view media_type) {
-    return media_type.find(".nondistributable.") != media_type.npos ||
-           media_type.find(".foreign.") != media_type.npos;
-}
-
 /// The contents that were met. Content that two descriptors describe differently is an attempt to be understood in two
 /// ways. (No part of graph_reader, lest it be compiled for each kind of source.)
 class graph_contents {
@@ -253,6 +247,62 @@ inline selected_image select_platform(image_graph const& graph, std::optional<pl
     }
     throw error{error_code::not_found, "select platform", wanted ? format(*wanted) : "",
                 there.empty() ? "this is no image that can be run" : "choose one of these: " + there};
+}
+
+namespace detail {
+
+template <blob_reader_source S>
+class image_finder {
+  public:
+    image_finder(descriptor const& root, S const& from, platform const& wanted)
+        : root_{root}, from_{from}, wanted_{wanted} {}
+
+    selected_image find() {
+        if (auto found = search(root_, 0)) return std::move(*found);
+        throw error{error_code::not_found, "select platform",
+                    is_index_type(root_.media_type) ? format(wanted_) : root_.digest.text(),
+                    there_.empty() ? "this is no image that can be run" : "choose one of these: " + there_};
+    }
+
+  private:
+    std::optional<selected_image> search(descriptor const& at, unsigned depth) {
+        if (is_manifest_type(at.media_type)) return look_at(at, depth == 0);
+        if (!is_index_type(at.media_type)) return {};
+        if (depth >= max_index_depth)
+            throw format_error{"read index", at.digest.text(),
+                               "more than " + std::to_string(max_index_depth) + " indexes inside each other"};
+        if (!contents_.add(at, node_role::index)) return {};
+        auto const index = parse_index(read_blob(from_, at), at.digest.text(), at.media_type);
+        for (auto const& child : index.manifests)
+            if (auto found = search(child, depth + 1)) return found;
+        return {};
+    }
+
+    std::optional<selected_image> look_at(descriptor const& at, bool is_root) {
+        if (at.annotations.contains("vnd.docker.reference.type")) return {};
+        if (!is_root && (!at.platform || !same_target(*at.platform, wanted_))) {
+            there_ += (there_.empty() ? "" : ", ") + (at.platform ? format(*at.platform) : "unknown");
+            return {};
+        }
+        auto manifest = parse_manifest(read_blob(from_, at), at.digest.text(), at.media_type);
+        if (!is_runnable(manifest)) return {};
+        return selected_image{at, std::move(manifest)};
+    }
+
+    descriptor const& root_;
+    S const& from_;
+    platform const& wanted_;
+    graph_contents contents_{root_};
+    std::string there_;
+};
+
+} // namespace detail
+
+/// As select_platform(), but reads nothing except what leads to the image: no manifest of another platform,
+/// which may be missing, and no blob is looked up.
+template <blob_reader_source S>
+selected_image find_image(descriptor const& root, S const& from, platform const& wanted) {
+    return detail::image_finder<S>{root, from, wanted}.find();
 }
 
 } // namespace shiplap
