@@ -202,7 +202,12 @@ TEST_CASE("a refusal says who, where and what to do", "[token]") {
 
     CHECK_THAT(refusal({{{status, ""}}}).what(), contains("to a request without a login: log in with"));
     CHECK_THAT(refusal({{{status, ""}}}, bare_token).what(),
-               contains("identity token from docker-credential-x"));
+               contains("identity token (from docker-credential-x): log in again"));
+    failure =
+        refusal({{{status, R"({"errors":[{"code":"UNAUTHORIZED","message":"wrong password"}]})"}}}, bob);
+    CHECK(failure.facts().registry_code == "UNAUTHORIZED");
+    CHECK(failure.facts().registry_message == "wrong password");
+    CHECK_THAT(failure.what(), contains("(it says: wrong password)"));
     auto const echo = GENERATE(as<std::string>{}, "hush is wrong", "no: Basic Ym9iOmh1c2g=");
     CHECK_THAT(refusal({{{status, echo}}}, bob).what(), !contains("hush") && !contains("Ym9i"));
 }

@@ -16,9 +16,11 @@
 #include <shiplap/registry/concept.hpp>
 #include <shiplap/registry/credential.hpp>
 #include <shiplap/registry/credential_helper.hpp>
+#include <shiplap/registry/refusal.hpp>
 
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,15 +51,19 @@ inline std::string registry_name(registry_access const& access) {
     return access.name.empty() ? access.registry.authority() : access.name;
 }
 
-/// `status` is that of the last answer; `words` are those of the server.
+/// `status`, `words` (its body) and `headers` are those of the last answer.
 inline registry_error authentication_failure(registry_access const& access, std::string reason, int status,
-                                             std::string words = {}) {
+                                             std::string const& words = {},
+                                             http_headers const& headers = {}) {
     failure_facts facts;
     facts.http_status = status;
-    facts.retryable = status == 408 || status == 429 || status >= 500;
-    words = printable(std::string_view{words}.substr(0, std::min<std::size_t>(words.size(), 400)));
-    if (!words.empty()) reason += " (it says: " + words + ")";
-    facts.registry_message = std::move(words);
+    facts.retryable = is_transient(status, headers, words);
+    if (auto const* const after = headers.find("Retry-After"))
+        facts.retry_after = parse_retry_after(*after, std::time(nullptr));
+    auto const told = parse_error_body(words);
+    facts.registry_code = printable(told.code);
+    facts.registry_message = printable(told.message);
+    if (!facts.registry_message.empty()) reason += " (it says: " + facts.registry_message + ")";
     return {"authenticate with", registry_name(access), std::move(reason), std::move(facts)};
 }
 
@@ -68,13 +74,6 @@ inline bool gives_away(std::string_view text, credential const& who) {
                               text.find(base64(who.user + ":" + one->reveal())) != text.npos))
             return true;
     return false;
-}
-
-/// Seconds, if the server asked for a number of them.
-inline std::optional<std::chrono::seconds> seconds_to_wait(http_headers const& headers) {
-    auto const text = headers.get("Retry-After");
-    if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != text.npos) return {};
-    return std::chrono::seconds{std::stol(text)};
 }
 
 /// application/x-www-form-urlencoded
@@ -223,21 +222,16 @@ bearer_token fetch_token(T& through, registry_access const& access, token_reques
     auto reason = "its token service " + where + " answers " + std::to_string(answer.status);
     if (answer.status == 400 || answer.status == 401 || answer.status == 403) {
         auto const name = detail::registry_name(access);
+        auto const from = who && !who->found_in.empty() ? " (from " + who->found_in + ")" : std::string{};
         reason += !who ? " to a request without a login: log in with 'docker login " + name + "'"
                   : who->user.empty()
-                      ? " to the identity token from " + who->found_in +
-                            ": log in again with 'docker login " + name + "'"
-                      : " to the user '" + printable(who->user) + "' (from " + who->found_in +
-                            "): log in with 'docker login " + name + "', or check the password";
+                      ? " to the identity token" + from + ": log in again with 'docker login " + name + "'"
+                      : " to the user '" + printable(who->user) + "'" + from +
+                            ": log in with 'docker login " + name + "', or check the password";
     }
-    auto failure = detail::authentication_failure(
-        access, reason, answer.status, who && detail::gives_away(text, *who) ? std::string{} : text);
-    if (auto const wait = detail::seconds_to_wait(answer.headers)) {
-        auto facts = failure.facts();
-        facts.retry_after = wait;
-        throw registry_error{failure.operation(), failure.subject(), failure.reason(), facts};
-    }
-    throw failure;
+    throw detail::authentication_failure(access, std::move(reason), answer.status,
+                                         who && detail::gives_away(text, *who) ? std::string{} : text,
+                                         answer.headers);
 }
 
 } // namespace shiplap
