@@ -865,3 +865,87 @@ TEST_CASE("HTTP dates", "[test_registry]") {
     CHECK(registry_test::http_date(std::chrono::system_clock::from_time_t(784111777)) ==
           "Sun, 06 Nov 1994 08:49:37 GMT");
 }
+
+TEST_CASE("redirects to another origin", "[test_registry]") {
+    test_registry registry{
+        {.auth = {.mode = auth_mode::basic}, .redirect_uploads = 307, .redirect_blobs = true}};
+    field_list const basic{{"Authorization", "Basic dXNlcjpzZWNyZXQ="}};
+    raw_client client{registry.port()};
+    raw_client other{registry.other_port()};
+    auto const prefix = "http://" + registry.other_authority();
+    auto const location = client.ask("POST", "/v2/app/blobs/uploads/", basic, "").header("Location");
+    auto const sent_on = client.ask("PUT", with_digest(location, digest_of(layer_text)), basic, layer_text);
+    CHECK(sent_on.status == 307);
+    REQUIRE(sent_on.header("Location").starts_with(prefix));
+    CHECK(other.ask("PUT", sent_on.header("Location").substr(prefix.size()), {}, layer_text).status == 201);
+
+    auto const elsewhere = client.ask("GET", "/v2/app/blobs/" + digest_of(layer_text), basic);
+    CHECK(elsewhere.status == 307);
+    auto const target = elsewhere.header("Location").substr(prefix.size());
+    CHECK(other.ask("GET", target).body == layer_text);
+    REQUIRE(registry.violations().empty());
+    CHECK(other.ask("GET", target, basic).status == 200);
+    require_violation(registry, "Authorization reached another origin");
+}
+
+TEST_CASE("a realm on another origin", "[test_registry]") {
+    test_registry registry{{.auth = {.mode = auth_mode::bearer, .realm_on_other_port = true}}};
+    raw_client client{registry.port()};
+    raw_client other{registry.other_port()};
+    CHECK_THAT(client.ask("GET", "/v2/").header("WWW-Authenticate"), contains(registry.other_authority()));
+    CHECK(other.ask("GET", "/token?service=test-registry", {{"Authorization", "Basic dXNlcjpzZWNyZXQ="}})
+              .status == 200);
+    CHECK(registry.violations().empty());
+}
+
+TEST_CASE("tokens as services write them", "[test_registry]") {
+    test_registry registry{{.auth = {.mode = auth_mode::bearer, .anonymous_tokens = true}}};
+    raw_client client{registry.port()};
+    auto const token = [&](token_names names, std::string const& expires_in) {
+        registry.change([&](auto& how) {
+            how.auth.names = names;
+            how.auth.expires_in = expires_in;
+        });
+        return nlohmann::json::parse(client.ask("GET", "/token?service=test-registry").body);
+    };
+    CHECK(token(token_names::token, "0").at("expires_in") == 0);
+    CHECK(token(token_names::access_token, "\"300\"").at("expires_in") == "300");
+    CHECK_FALSE(token(token_names::both, "").contains("expires_in"));
+    CHECK(token(token_names::none, "").empty());
+    registry.change([](auto& how) {
+        how.auth.names = token_names::token;
+        how.auth.refused_scopes = {"base"};
+    });
+    CHECK(client.ask("GET", "/token?service=test-registry&scope=repository:base:pull").status == 403);
+    auto const weak = client.ask("GET", "/token?service=test-registry&scope=repository:app:pull,push");
+    field_list const bearer{
+        {"Authorization", "Bearer " + nlohmann::json::parse(weak.body).at("token").get<std::string>()}};
+    CHECK(client.ask("HEAD", "/v2/app/blobs/" + digest_of(layer_text), bearer).status == 404);
+    CHECK(push_blob(client, layer_text, bearer) == 401); // anonymous: for reading only
+    CHECK(registry.violations().empty());
+}
+
+TEST_CASE("faults that never end, and faults of one repository", "[test_registry]") {
+    test_registry registry;
+    raw_client client{registry.port()};
+    registry.fail({.method = "HEAD", .target_has = "/v2/bad/", .times = always, .with = answer{503}});
+    auto const path = "/blobs/" + digest_of(layer_text);
+    for (auto i = 0; i < 3; ++i) {
+        CHECK(client.ask("HEAD", "/v2/bad" + path).status == 503);
+        CHECK(client.ask("HEAD", "/v2/good" + path).status == 404);
+    }
+    registry.clear_faults();
+    CHECK(client.ask("HEAD", "/v2/bad" + path).status == 404);
+}
+
+TEST_CASE("a restart in the middle of an upload", "[test_registry]") {
+    test_registry registry;
+    raw_client first{registry.port()};
+    auto const location = first.ask("POST", "/v2/app/blobs/uploads/", {}, "").header("Location");
+    CHECK(first.ask("PATCH", location, {{"Content-Range", "0-4"}}, layer_text.substr(0, 5)).status == 202);
+    registry.hang_up();
+    CHECK(first.ask("GET", location).status == 0);
+    raw_client second{registry.port()};
+    CHECK(second.ask("GET", location).header("Range") == "0-4");
+    CHECK(registry.connections() == 2);
+}

@@ -42,6 +42,7 @@ class test_registry : private core_owner, public holdings {
     [[nodiscard]] std::uint16_t port() const { return core_.main_port.port(); }
     /// A second origin: what is sent there must have no credentials.
     [[nodiscard]] std::string other_authority() const { return core_.other_port.authority(); }
+    [[nodiscard]] std::uint16_t other_port() const { return core_.other_port.port(); }
     /// Ends all connections, as a restart does. Contents and uploads stay.
     void hang_up() { server_.hang_up(); }
     /// Before the destructor does so: whoever comes then is refused.
@@ -161,6 +162,7 @@ class test_registry : private core_owner, public holdings {
 } // namespace registry_test
 
 // The words of tests.
+using registry_test::always;
 using registry_test::answer;
 using registry_test::auth_mode;
 using registry_test::call;

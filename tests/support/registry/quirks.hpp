@@ -141,7 +141,9 @@ struct quirks {
 
 /// What is checked of the client. Where a test wants two pushes to meet, some do not hold.
 struct checks {
-    bool digest_before_tag = true; ///< a manifest is put by digest before its tag is
+    bool content_range =
+        true; ///< every PATCH says where it starts; clients of old stream the whole blob without
+    bool digest_before_tag = true; ///< a manifest is put by digest before its tag is: many put the tag alone
     bool tag_is_last = true;     ///< nothing is written to a repository after its tag; new_push() starts anew
     bool blobs_confirmed = true; ///< manifests follow what they name
     bool asked_for_credentials = true; ///< no Authorization where none was asked for

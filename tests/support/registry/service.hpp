@@ -215,7 +215,8 @@ inline bool serve_next(core& c, connection& peer, bool other_port, std::size_t c
     } catch (nlohmann::json::exception const& problem) { // of what a test has put here
         result = error_reply(quirks{}, 500, "UNKNOWN", problem.what());
     } catch (connection_ended const&) {
-        if (!answered) {
+        auto const dropped = action && std::holds_alternative<drop_connection>(*action);
+        if (!answered || dropped) {
             finish(0, false, nullptr);
             if (ends_with_reset(action)) return peer.reset_on_close(), false;
             return peer.close_gently(), false;
@@ -239,6 +240,8 @@ inline bool serve_next(core& c, connection& peer, bool other_port, std::size_t c
     try {
         send_reply(peer, result, head->method);
     } catch (connection_ended const&) {
+        std::scoped_lock const lock{c.mutex};
+        record->delivered = false;
         return false;
     }
     if (!result.close && !result.cut) return true;
