@@ -1,6 +1,8 @@
 #include <shiplap/registry/authenticated.hpp>
+#include <shiplap/registry/curl_transport.hpp>
 
 #include "support/catch.hpp"
+#include "support/test_registry.hpp"
 
 #include <atomic>
 #include <deque>
@@ -14,7 +16,7 @@ std::string authorization_of(http_request const& request) {
     return request.headers.get("Authorization");
 }
 
-http_response answer(int status, std::string text = {}, http_headers headers = {}) {
+http_response reply(int status, std::string text = {}, http_headers headers = {}) {
     struct owned {
         std::string text;
         std::size_t at = 0;
@@ -30,7 +32,7 @@ http_response answer(int status, std::string text = {}, http_headers headers = {
 http_response challenged(std::string const& challenge, int status = 401) {
     http_headers headers;
     headers.add("WWW-Authenticate", challenge);
-    return answer(status, "no entry", std::move(headers));
+    return reply(status, "no entry", std::move(headers));
 }
 
 std::string const bearer = "Bearer realm=\"https://auth.r.io/token\",service=\"r.io\"";
@@ -52,10 +54,10 @@ struct world {
 
     world() {
         all->token_service = [s = all.get()](http_request const&) {
-            return answer(200, "{\"token\":\"t" + std::to_string(++s->tokens) + "\",\"expires_in\":300}");
+            return reply(200, "{\"token\":\"t" + std::to_string(++s->tokens) + "\",\"expires_in\":300}");
         };
         all->registry = [](http_request const& request) {
-            return authorization_of(request).starts_with("Bearer t") ? answer(200) : challenged(bearer);
+            return authorization_of(request).starts_with("Bearer t") ? reply(200) : challenged(bearer);
         };
     }
 
@@ -97,6 +99,19 @@ std::string const basic_bob = "Basic Ym9iOmh1c2g=";
 
 static_assert(transport<authenticated<world, no_credentials>>);
 static_assert(transport<authenticated<world>>);
+
+/// The same over sockets.
+auto login_at(test_registry const& registry, credential who, std::vector<std::string> trusted) {
+    return authenticated{
+        curl_transport{{.trusted = std::move(trusted), .user_agent = "shiplap/test"}},
+        fixed_credentials{url::parse("http://" + registry.authority()).from(), std::move(who)}};
+}
+http_request upload_at(test_registry const& registry) {
+    auto const home = "http://" + registry.authority();
+    return {.method = "POST",
+            .target = url::parse(home + "/v2/app/blobs/uploads/"),
+            .access = {url::parse(home).from(), registry.authority(), "app", {"repository:app:pull,push"}}};
+}
 
 template <class Call>
 registry_error failure_of(Call call) {
@@ -144,7 +159,7 @@ TEST_CASE("many threads share one refusal, each with an exception of its own", "
     world w;
     w.all->token_service = [](http_request const&) {
         std::this_thread::sleep_for(std::chrono::milliseconds{100}); // for the others to come
-        return answer(403);
+        return reply(403);
     };
     auto registry = w.login();
     CHECK_THROWS_AS(registry.send(get(blob)), registry_error);
@@ -185,7 +200,7 @@ TEST_CASE("a token serves to its end if no other is to be had", "[authenticated]
     world w;
     auto registry = w.login();
     registry.send(get(blob));
-    w.all->token_service = [](http_request const&) { return answer(503); };
+    w.all->token_service = [](http_request const&) { return reply(503); };
     w.all->now += std::chrono::seconds{299};
     CHECK(registry.send(get(blob)).status == 200);
     w.all->now += std::chrono::seconds{1};
@@ -198,7 +213,7 @@ TEST_CASE("clocks of servers do not matter", "[authenticated]") {
     world w;
     w.all->token_service = [s = w.all.get(), issued](http_request const&) {
         ++s->tokens;
-        return answer(200, R"({"token":"t","expires_in":60,"issued_at":")" + issued + "\"}");
+        return reply(200, R"({"token":"t","expires_in":60,"issued_at":")" + issued + "\"}");
     };
     auto registry = w.login();
     for (int i = 0; i < 5; ++i) registry.send(get(blob));
@@ -210,7 +225,7 @@ TEST_CASE("a 401 in spite of a token renews it, once", "[authenticated]") {
     auto registry = w.login();
     registry.send(get(blob));
     w.all->registry = [](http_request const& request) {
-        return authorization_of(request) == "Bearer t2" ? answer(200)
+        return authorization_of(request) == "Bearer t2" ? reply(200)
                                                         : challenged(bearer + ",error=\"invalid_token\"");
     };
     CHECK(registry.send(get(blob)).status == 200);
@@ -256,7 +271,7 @@ TEST_CASE("the sender of what is not repeatable finds a new token", "[authentica
     auto registry = w.login();
     registry.send(get(blob));
     w.all->registry = [](http_request const& request) {
-        return authorization_of(request) == "Bearer t2" ? answer(202) : challenged(bearer);
+        return authorization_of(request) == "Bearer t2" ? reply(202) : challenged(bearer);
     };
     auto piece = get(blob);
     piece.repeatable = false;
@@ -271,7 +286,7 @@ TEST_CASE("scopes of a challenge are asked for, too, and from then on", "[authen
     world w;
     w.all->registry = [](http_request const& request) {
         return authorization_of(request).starts_with("Bearer t")
-                   ? answer(200)
+                   ? reply(200)
                    : challenged(bearer + ",scope=\"repository:app:delete repository:b:pull\"");
     };
     auto registry = w.login();
@@ -291,7 +306,7 @@ TEST_CASE("what the token should allow is not asked for again", "[authenticated]
     w.all->registry = [](http_request const& request) {
         return authorization_of(request) == "Bearer t1"
                    ? challenged(bearer + ",scope=\"repository:app:pull\",error=\"insufficient_scope\"")
-                   : answer(200);
+                   : reply(200);
     };
     auto const failure = failure_of([&] { registry.send(get(blob)); });
     CHECK_THAT(failure.what(), contains("access is denied"));
@@ -303,8 +318,8 @@ TEST_CASE("what the token should allow is not asked for again", "[authenticated]
 TEST_CASE("a refused mount is told from the rest by its status", "[authenticated]") {
     world w;
     w.all->token_service = [](http_request const& request) {
-        return request.target.text().find("other") == std::string::npos ? answer(200, R"({"token":"t"})")
-                                                                        : answer(403);
+        return request.target.text().find("other") == std::string::npos ? reply(200, R"({"token":"t"})")
+                                                                        : reply(403);
     };
     auto registry = w.login();
     auto const failure = failure_of([&] {
@@ -317,7 +332,7 @@ TEST_CASE("a refused mount is told from the rest by its status", "[authenticated
 TEST_CASE("Basic is learned, and sent from then on", "[authenticated]") {
     world w;
     w.all->registry = [](http_request const& request) {
-        return authorization_of(request) == basic_bob ? answer(200) : challenged("basic Realm=\"x\"");
+        return authorization_of(request) == basic_bob ? reply(200) : challenged("basic Realm=\"x\"");
     };
     auto registry = w.login();
     for (int i = 0; i < 3; ++i) CHECK(registry.send(get(blob)).status == 200);
@@ -343,7 +358,7 @@ TEST_CASE("a login that is missing is told, with the places where it was looked 
                       "/nowhere/.docker/config.json, /no/run/containers/auth.json, "
                       "/nowhere/.config/containers/auth.json)"});
     // Others may still see what is public.
-    w.all->registry = [](http_request const&) { return answer(200); };
+    w.all->registry = [](http_request const&) { return reply(200); };
     CHECK(registry.send(get(blob)).status == 200);
 }
 
@@ -356,7 +371,7 @@ TEST_CASE("a password that was changed meanwhile is sent", "[authenticated]") {
     };
     world w;
     w.all->registry = [](http_request const& request) {
-        return authorization_of(request) == basic_bob ? answer(200) : challenged("Basic");
+        return authorization_of(request) == basic_bob ? reply(200) : challenged("Basic");
     };
     changing source;
     authenticated registry{w, source};
@@ -375,13 +390,13 @@ TEST_CASE("a registry token is sent as it is", "[authenticated]") {
 
 TEST_CASE("answers that are no challenge are passed on", "[authenticated]") {
     world w;
-    w.all->registry = [](http_request const&) { return answer(401, "go away"); };
+    w.all->registry = [](http_request const&) { return reply(401, "go away"); };
     auto registry = w.login();
     auto response = registry.send(get(blob));
     CHECK(response.status == 401);
     CHECK(read_text(response, 100) == "go away");
 
-    w.all->registry = [](http_request const&) { return answer(403, "denied"); };
+    w.all->registry = [](http_request const&) { return reply(403, "denied"); };
     CHECK(registry.send(get(blob)).status == 403);
 
     w.all->registry = [](http_request const&) { return challenged("Negotiate"); };
@@ -393,7 +408,7 @@ TEST_CASE("answers that are no challenge are passed on", "[authenticated]") {
 
 TEST_CASE("a registry that asks for nothing gets nothing, and nobody waits", "[authenticated]") {
     world w;
-    w.all->registry = [](http_request const&) { return answer(200); };
+    w.all->registry = [](http_request const&) { return reply(200); };
     auto registry = w.anonymous();
     std::vector<std::thread> threads;
     for (int i = 0; i < 20; ++i) threads.emplace_back([&] { registry.send(get(blob)); });
@@ -481,9 +496,9 @@ TEST_CASE("a credential goes to its registry and to the realm that this names, n
             if (!seen->empty()) *seen += " ";
             *seen += request.target.from().authority() + "=" + what;
             if (request.addresses == address_rule::public_only) *seen += "!";
-            if (request.target.path() == "/token") return answer(200, R"({"token":"tt"})");
-            if (request.target.path() == "/token/moved") return answer(307);
-            return authorization.empty() ? challenged(of->challenge) : answer(200);
+            if (request.target.path() == "/token") return reply(200, R"({"token":"tt"})");
+            if (request.target.path() == "/token/moved") return reply(307);
+            return authorization.empty() ? challenged(of->challenge) : reply(200);
         }
     };
     everyone all{&row_};
@@ -527,4 +542,58 @@ TEST_CASE("it is movable, and copies share what they know", "[authenticated]") {
     moved.send(get(blob));
     copy.send(get(blob));
     CHECK(w.all->requests.size() == 5);
+}
+
+TEST_CASE("over sockets: many threads, one token, on every kind of service", "[authenticated]") {
+    registry_test::quirks how;
+    how.auth.mode = auth_mode::bearer;
+    credential who{.user = "user", .password = secret{"secret"}};
+    SECTION("as usual") {}
+    SECTION("elsewhere") {
+        how.auth.realm_on_other_port = true;
+    }
+    SECTION("with another name") {
+        how.auth.names = token_names::access_token;
+    }
+    SECTION("with a life of 0") {
+        how.auth.expires_in = "0";
+    }
+    SECTION("with a life in words") {
+        how.auth.expires_in = "\"300\"";
+    }
+    SECTION("that has POST only") {
+        how.auth.get_status = 404;
+    }
+    SECTION("for an identity token") {
+        who = {.identity_token = secret{"refresh-me"}};
+    }
+    SECTION("that has no POST") {
+        how.auth.post_status = 405;
+        who.identity_token = secret{"refresh-me"};
+    }
+    test_registry registry{how};
+    auto transport = login_at(registry, who, {"127.0.0.1"});
+    std::atomic<int> right = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 20; ++i)
+        threads.emplace_back([&] { right += transport.send(upload_at(registry)).status == 202; });
+    for (auto& one : threads) one.join();
+    CHECK(right == 20);
+    CHECK(registry.count(request_kind::start_upload) == 21);
+    CHECK(registry.count(request_kind::token, 200) == 1);
+
+    registry.revoke_tokens();
+    CHECK(transport.send(upload_at(registry)).status == 202);
+    CHECK(registry.count(request_kind::token, 200) == 2);
+    CHECK(registry.violations() == std::vector<std::string>{});
+}
+
+TEST_CASE("over sockets: a realm on a private address gets nothing unless it is trusted", "[authenticated]") {
+    registry_test::quirks how;
+    how.auth.mode = auth_mode::bearer;
+    how.auth.realm_on_other_port = true;
+    test_registry registry{how};
+    auto transport = login_at(registry, {.user = "user", .password = secret{"secret"}}, {});
+    CHECK_THROWS_AS(transport.send(upload_at(registry)), transport_error);
+    CHECK(registry.token_requests() == 0);
 }
