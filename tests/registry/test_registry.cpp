@@ -6,6 +6,7 @@
 #include <chrono>
 #include <future>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -337,6 +338,12 @@ TEST_CASE("faults", "[test_registry]") {
             {.on = request_kind::head_blob, .with = call{[&] { registry.delete_blob("app", digest); }}});
         raw_client client{registry.port()};
         CHECK(client.ask("HEAD", blob_path).status == 404);
+    }
+    SECTION("a test that throws is answered for") {
+        registry.fail({.on = request_kind::ping, .with = call{[] { throw std::runtime_error{"not now"}; }}});
+        raw_client client{registry.port()};
+        CHECK(client.ask("GET", "/v2/").status == 500);
+        CHECK(client.ask("GET", "/v2/").status == 200);
     }
     SECTION("silence ends with the registry") {
         registry.fail({.on = request_kind::ping, .with = stall{}});

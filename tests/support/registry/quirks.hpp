@@ -147,7 +147,7 @@ struct checks {
     bool tag_is_last = true;     ///< nothing is written to a repository after its tag; new_push() starts anew
     bool blobs_confirmed = true; ///< manifests follow what they name
     bool asked_for_credentials = true; ///< no Authorization where none was asked for
-    std::size_t max_transfers = 0;     ///< blobs on their way at the same time; 0: any number
+    std::size_t max_transfers = 0;     ///< blobs on their way up at the same time; 0: any number
 };
 
 } // namespace registry_test
