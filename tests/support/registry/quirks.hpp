@@ -1,6 +1,6 @@
 #pragma once
 // Switches: how this registry differs from one that follows the distribution specification to the letter, with a
-// word on who does so. All default to the letter.
+// word on who does so. All default to the letter. Initializers that name several keep to the order here.
 
 #include <chrono>
 #include <cstdint>
@@ -34,8 +34,8 @@ struct auth_settings {
     std::string redirect{};           ///< the token endpoint answers 302 to here: a thief's trick
     bool realm_on_other_port = false; ///< Docker Hub, GitLab: the realm is another origin
     std::string realm{}; ///< in the challenge instead of our own; {authority} and {other} are filled in
-    std::set<std::string>
-        refused_scopes{}; ///< repositories for which a token request as a whole is refused, 403
+    /// Repositories for which a token request is refused as a whole, 403.
+    std::set<std::string> refused_scopes{};
 };
 
 enum class stuck_range {
@@ -77,14 +77,14 @@ struct quirks {
     int read_only_status = 405;                  ///< or 403
     std::set<std::string> denied_repositories{}; ///< 403 DENIED
     bool immutable_tags = false;                 ///< ECR: 400 "already exists", even for the same digest
-    std::vector<std::string>
-        challenges{}; ///< WWW-Authenticate of 401, {authority} and {other} filled in, instead of our own
+    /// WWW-Authenticate of a 401 instead of our own; {authority} and {other} are filled in.
+    std::vector<std::string> challenges{};
 
     // --- uploads
     bool patch_answers_created = false;  ///< ECR: 201 instead of 202
     stuck_range stuck = stuck_range::no; ///< ECR
-    std::uint64_t range_behind_by =
-        0; ///< the first PATCH of an upload loses that many bytes at its end, and says so
+    /// The first PATCH of an upload loses that many bytes at its end, and says so.
+    std::uint64_t range_behind_by = 0;
     std::uint64_t range_ahead_by = 0;     ///< Range claims bytes that never came
     bool status_not_found = false;        ///< ECR public: GET of an upload is always 404
     bool empty_closing_put_fails = false; ///< ECR 2022: 500 unless the last bytes come with the PUT
@@ -93,8 +93,8 @@ struct quirks {
     std::uint64_t chunk_min_length = 0; ///< OCI-Chunk-Min-Length: GAR, ECR
     bool single_post = true;            ///< POST ?digest= takes the body; without it: 202, as most do
     bool keep_partial_bodies = true;    ///< bytes of a broken request stay in the session
-    bool cancel_needs_delete =
-        false; ///< distribution 2: 401 for DELETE of an upload without the delete action
+    /// distribution 2: 401 for DELETE of an upload, unless the token allows to delete.
+    bool cancel_needs_delete = false;
     mount_answer mount = mount_answer::as_asked;
     bool mount_needs_from = false; ///< Quay: mount without from is 400
     int redirect_uploads = 0;      ///< 307 or 308 to the other port for PATCH and PUT
@@ -135,14 +135,14 @@ struct quirks {
     std::chrono::milliseconds commit_delay{0}; ///< before the answer to a closing PUT: Harbor, S3
     std::uint64_t read_bytes_per_second = 0;   ///< bodies are read that slowly
 
-    bool keep_content =
-        true; ///< false: of uploaded blobs only hash and size stay, so that gigabytes cost nothing
+    /// false: of uploaded blobs only hash and size stay, so that gigabytes cost nothing.
+    bool keep_content = true;
 };
 
 /// What is checked of the client. Where a test wants two pushes to meet, some do not hold.
 struct checks {
-    bool content_range =
-        true; ///< every PATCH says where it starts; clients of old stream the whole blob without
+    /// Every PATCH says where it starts; clients of old stream the whole blob without.
+    bool content_range = true;
     bool digest_before_tag = true; ///< a manifest is put by digest before its tag is: many put the tag alone
     bool tag_is_last = true;     ///< nothing is written to a repository after its tag; new_push() starts anew
     bool blobs_confirmed = true; ///< manifests follow what they name
