@@ -25,6 +25,7 @@ struct curl_outcome {
     long system = 0;                      ///< errno, or 0
     long verification = 0;                ///< X509_V_ERR_..., or 0
     long proxy_status = 0;                ///< of a CONNECT, or 0
+    bool unheard = false;                 ///< a new connection ended before a byte of the request was sent
     int status = 0;                       ///< of the answer that was cut, or 0
     std::chrono::milliseconds elapsed{0}; ///< since the request was made
 };
@@ -91,6 +92,13 @@ inline transport_error tls_failure(curl_outcome const& of) {
     }
     if (of.result == CURLE_PEER_FAILED_VERIFICATION)
         return fail("the certificate of " + host + " is not good for it: " + printable(of.words));
+    // The alert with the reason was lost with the connection.
+    if (of.unheard)
+        return fail(host +
+                        " closed the connection right after the TLS handshake: if it wants a client "
+                        "certificate, put client.cert and client.key into " +
+                        certs,
+                    true);
     bool const cut = says("SSL_ERROR_SYSCALL") || says("unexpected eof") || says("Connection reset");
     return fail("no TLS connection with " + host + ": " + printable(of.words), cut);
 }
@@ -141,6 +149,8 @@ inline transport_error curl_failure(curl_outcome const& of) {
         if (of.words.find("alert certificate required") != std::string::npos) return tls_failure(of);
         [[fallthrough]];
     case CURLE_SEND_ERROR:
+        if (of.to.is_https() && of.unheard) return tls_failure(of);
+        [[fallthrough]];
     case CURLE_SEND_FAIL_REWIND:
         return fail(transport_failure::cut, true, "the connection to " + host + " broke: " + words);
     case CURLE_PARTIAL_FILE:

@@ -5,6 +5,7 @@
 #include <shiplap/error.hpp>
 #include <shiplap/registry/url.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -20,11 +21,18 @@ class http_headers {
   public:
     using field = std::pair<std::string, std::string>;
 
-    /// Throws format_error for a value with CR, LF or NUL: it would start another header.
+    /// Whether it stays one header when it is sent: a name without blanks and colons, a value without CR, LF and NUL.
+    static bool fits(std::string_view name, std::string_view value) noexcept {
+        auto const fine = [](char c) { return c > ' ' && c < 0x7f && c != ':'; };
+        return !name.empty() && std::ranges::all_of(name, fine) &&
+               value.find_first_of(std::string_view{"\r\n\0", 3}) == value.npos;
+    }
+
+    /// Throws format_error for what does not fit: it would start another header.
     void add(std::string name, std::string value) {
-        for (auto const* const part : {&name, &value})
-            if (part->find_first_of(std::string_view{"\r\n\0", 3}) != std::string::npos)
-                throw format_error{"set header", name, "the value has a line break or a NUL"};
+        if (!fits(name, value))
+            throw format_error{"set header", name,
+                               "the name has a blank, or the value a line break or a NUL"};
         fields_.emplace_back(std::move(name), std::move(value));
     }
     void set(std::string name, std::string value) {

@@ -32,9 +32,11 @@ class response_head {
             pending_ += text;
             return;
         }
-        if (auto const colon = pending_.find(':'); colon != std::string::npos && colon != 0)
-            headers_.add(pending_.substr(0, colon),
-                         std::string{trim(std::string_view{pending_}.substr(colon + 1))});
+        std::string_view const whole{pending_};
+        if (auto const colon = whole.find(':'); colon != whole.npos)
+            if (auto const value = trim(whole.substr(colon + 1));
+                http_headers::fits(whole.substr(0, colon), value))
+                headers_.add(std::string{whole.substr(0, colon)}, std::string{value});
         pending_ = text;
         complete_ = text.empty() && status_ >= 200;
     }

@@ -44,7 +44,7 @@ class url {
     /// format_error as parse() does.
     [[nodiscard]] url resolve(std::string_view reference) const { return url{handle_.get(), reference}; }
 
-    /// With one more query parameter behind those that are there, percent-encoded.
+    /// With one more query parameter behind those that are there, percent-encoded, blanks as "+".
     [[nodiscard]] url with_query(std::string_view name, std::string_view value) const {
         url more{*this};
         auto const parameter = std::string{name} + "=" + std::string{value};
