@@ -116,6 +116,13 @@ std::vector<std::string> parse_words(char const* option, std::string const& text
     return words;
 }
 
+struct export_env_of_command {
+    shared_pool executor;
+    progress_ref progress;
+    timestamps_ref timestamps;
+    curl_registries registries;
+};
+
 location parse_base(export_arguments const& arguments, common_options const& common) {
     auto where = parse_location("--from", *arguments.from, common.store);
     if (where.path == "-" && std::count(arguments.inputs.begin(), arguments.inputs.end(), "tar:-") != 0)
@@ -131,7 +138,7 @@ base_image read_base_from(image_source const& source, location const& where,
     return std::visit(
         [&]<class Store>(Store const& store) {
             auto const layers = std::make_shared<interruptible_store<Store>>(store, transfer_size);
-            return read_base(layers, resolve(store.entries(), where), wanted);
+            return read_base(layers, resolve_in(store, where), wanted);
         },
         source);
 }
@@ -249,20 +256,16 @@ void export_images(export_arguments const& arguments, common_options const& comm
     if (arguments.platform) wanted = parse_platform(*arguments.platform);
     std::optional<image_source> base_source; // outlives the layers that lie there
     auto result = parse_build(arguments, wanted);
+    keep_timestamps const timestamps;
+    export_env_of_command env{shared_pool{common.jobs}, progress_ref{display}, timestamps_ref{timestamps},
+                              open_registries(common)};
+    begin_interruptible_work();
     if (arguments.from) {
         auto const where = parse_base(arguments, common);
-        base_source.emplace(open_source(where));
+        base_source.emplace(open_source(where, env.registries));
         result.base = read_base_from(*base_source, where, wanted);
     }
 
-    shared_pool executor{common.jobs};
-    keep_timestamps timestamps;
-    env_ref env;
-    env.executor = executor_ref{executor};
-    env.progress = progress_ref{display};
-    env.timestamps = timestamps_ref{timestamps};
-
-    begin_interruptible_work();
     metadata facts;
     auto metadata_file = stage(arguments.metadata_file);
     bool const to_stdout = std::any_of(specs.begin(), specs.end(),

@@ -80,7 +80,7 @@ class joined_images {
     [[nodiscard]] overlay_store<memory_store> const& contents() const noexcept { return contents_; }
 
   private:
-    struct entry {
+    struct joined_image {
         descriptor what;
         std::string name;
     };
@@ -105,7 +105,7 @@ class joined_images {
     }
 
     overlay_store<memory_store> contents_;
-    std::vector<entry> entries_;
+    std::vector<joined_image> entries_;
     annotation_map annotations_;
 };
 

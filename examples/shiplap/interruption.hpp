@@ -73,6 +73,8 @@ class interruptible_layer {
 template <shiplap::blob_reader_source Store>
 class interruptible_store {
   public:
+    static constexpr bool is_remote = shiplap::remote_source<Store>;
+
     interruptible_store(Store const& from, std::size_t piece) : from_{from}, piece_{piece} {}
 
     [[nodiscard]] bool contains(shiplap::digest const& which) const { return from_.contains(which); }

@@ -180,6 +180,7 @@ class command_line {
         add_store(app_, common_);
         add_progress(app_, common_);
         add_registry(app_, common_);
+        add_insecure(app_, common_);
         app_.add_option("--jobs", common_.jobs,
                         "threads, by default one per processor; the result does not depend on it")
             ->type_name("N")

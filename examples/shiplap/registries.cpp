@@ -1,11 +1,11 @@
 #include "registries.hpp"
 
 #include <shiplap/export/dispatch.hpp>
+#include <shiplap/store/created_paths.hpp>
 
 #include "interruption.hpp"
 
-#include <filesystem>
-#include <system_error>
+#include <chrono>
 
 #include <unistd.h>
 
@@ -15,12 +15,12 @@ using namespace shiplap;
 
 namespace {
 
+// Made when there is something to remember; without a place for it pushes just take longer.
 std::string state_folder(common_options const& common) {
     try {
         auto folder = (common.store.empty() ? default_store() : common.store) + "/.shiplap-registries";
-        std::error_code problem;
-        std::filesystem::create_directories(folder, problem);
-        return !problem && ::access(folder.c_str(), W_OK | X_OK) == 0 ? folder : "";
+        auto const existing = detail::existing_ancestor(folder);
+        return ::access(existing.c_str(), W_OK | X_OK) == 0 ? folder : "";
     } catch (option_error const&) { // no home
         return "";
     }

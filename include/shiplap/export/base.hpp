@@ -36,6 +36,7 @@ struct base_image {
     std::string config;                     ///< JSON, as it is written
     std::vector<history_entry> history{};   ///< what `config` says
     std::vector<any_layer_source> layers{}; ///< bottom first
+    bool is_remote = false;                 ///< reading a layer is a download
 };
 
 namespace detail {
@@ -94,6 +95,7 @@ base_image read_base_from(Store const& store, descriptor const& root, std::optio
     base_image out{.root = image.root, .config = read_blob(from, image.manifest.config)};
     auto const config = read_config(out.config, subject);
     out.history = config.history;
+    out.is_remote = remote_source<std::remove_cvref_t<decltype(from)>>;
     if (wanted) check_base_platform(config.platform, *wanted, subject);
 
     auto const& layers = image.manifest.layers;

@@ -10,11 +10,14 @@
 //   executor     executor             shared_pool: one thread for each processor
 //   progress     progress_observer    no_progress
 //   timestamps   timestamp_policy     keep_timestamps
+//   registries   way to registries    none; curl_registries of registry/curl.hpp is one. Needed to push
 //
 // There is no clock: nothing in an image depends on when it was made, so the same input gives the same bytes.
 
 #include <shiplap/bytes/executor.hpp>
 #include <shiplap/bytes/progress.hpp>
+#include <shiplap/sink/concept.hpp>
+#include <shiplap/sink/push_target.hpp>
 #include <shiplap/tar/timestamps.hpp>
 
 #include <memory>
@@ -63,6 +66,12 @@ concept lends_timestamps = requires(E const& env) {
 
 template <class E>
 concept export_env = lends_executor<E> && lends_progress<E> && lends_timestamps<E>;
+
+/// An env that images can be pushed with: `registries.sink(target)` makes a remote_sink of a push_target.
+template <class E>
+concept lends_registries = requires(E& env, push_target const& target) {
+    { env.registries.sink(target) } -> remote_sink;
+};
 
 /// Any env, its members erased.
 struct env_ref {

@@ -48,6 +48,9 @@ struct export_options {
     bool force_compression = false;          ///< repack layers that come as blobs with the exporter's codec
     bool annotate_created = true;            ///< descriptor annotation org.opencontainers.image.created
     std::string unnamed_as{};                ///< ref.name of an image without names; empty: none
+    bool by_digest = false;                  ///< names have no tags: the image is known as <name>@<digest>
+    std::string dangling_prefix{};           ///< one more name: <prefix>@<digest>; empty: none
+    bool canonical_names = false;            ///< stores also know it as <name>@<digest>
 };
 
 /// What an export made.
@@ -74,11 +77,6 @@ template <codec C>
 bool is_packed_as(layer_blob const& facts) {
     return facts.encoding == C::encoding &&
            facts.annotations.contains(toc_digest_annotation) == annotating_encoder<encoder_of<C>>;
-}
-
-/// Enough to find and verify a layer by.
-inline descriptor descriptor_of(layer_blob const& layer) {
-    return {.media_type = "application/octet-stream", .digest = layer.blob.digest, .size = layer.blob.size};
 }
 
 /// A layer that is ready for assembly.
@@ -109,15 +107,16 @@ void complete_repacked(layer_blob& packed, layer_blob const& from) {
                                   ", the configuration of the base image says " + from.diff_id.text()};
 }
 
-template <digest_algorithm D, codec C, blob_store S, class Env>
-std::vector<ready_layer> pack_all(build_result const& result, C const& how, S& store, bool force, Env& env) {
-    std::vector<ready_layer> ready;
-    auto const add = [&](any_layer_source const& layer, env_ref lent) {
+/// Hands each layer to `take` as soon as it is ready, bottom first.
+template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
+void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, Take& take) {
+    std::size_t number = 0;
+    auto const make = [&](any_layer_source const& layer, env_ref lent) {
+        ++number;
         try {
-            ready.push_back(make_ready<D>(layer, how, store, force, lent));
+            return make_ready<D>(layer, how, store, force, lent);
         } catch (error& failure) {
-            failure.within("layer " + std::to_string(ready.size() + 1) + " (" +
-                           printable(layer.description()) + ")");
+            failure.within("layer " + std::to_string(number) + " (" + printable(layer.description()) + ")");
             throw;
         }
     };
@@ -126,17 +125,46 @@ std::vector<ready_layer> pack_all(build_result const& result, C const& how, S& s
         env_ref kept{env};
         kept.timestamps = timestamps_ref{keep};
         for (auto const& layer : result.base->layers) {
-            add(layer, kept);
-            complete_repacked<C>(ready.back().facts, *layer.stored());
+            auto ready = make(layer, kept);
+            complete_repacked<C>(ready.facts, *layer.stored());
+            take(std::move(ready));
         }
     }
-    for (auto const& layer : result.layers) add(layer, env_ref{env});
-    return ready;
+    for (auto const& layer : result.layers) take(make(layer, env_ref{env}));
 }
 
-inline std::vector<reference> parse_names(std::vector<std::string> const& names) {
-    auto const complete = [](std::string const& name) { return reference::parse(name).with_default_tag(); };
-    return names | ranges::views::transform(complete) | ranges::to<std::vector>();
+inline std::vector<reference> parse_names(export_options const& options) {
+    auto const complete = [&](std::string const& text) {
+        auto name = reference::parse(text);
+        return options.by_digest ? name : name.with_default_tag();
+    };
+    return options.names | ranges::views::transform(complete) | ranges::to<std::vector>();
+}
+
+/// What the image is called once its digest is known.
+struct given_names {
+    std::vector<image_name> known_as{}; ///< for sinks
+    std::vector<std::string> told{};    ///< for the user
+};
+
+inline given_names names_for(std::vector<reference> const& names, digest const& root,
+                             export_options const& options) {
+    given_names out;
+    auto const with_digest = [&](std::string const& name) {
+        return name_of(reference::parse(name + "@" + root.text()));
+    };
+    for (auto const& name : names) {
+        out.told.push_back(name.text());
+        if (!options.by_digest) out.known_as.push_back(name_of(name));
+        if (!name.digest() && (options.by_digest || options.canonical_names))
+            out.known_as.push_back(with_digest(name.text()));
+    }
+    if (!options.dangling_prefix.empty()) {
+        out.known_as.push_back(with_digest(options.dangling_prefix));
+        out.told.push_back(out.known_as.back().full);
+    }
+    if (out.known_as.empty() && !options.unnamed_as.empty()) out.known_as.push_back({{}, options.unnamed_as});
+    return out;
 }
 
 inline image_options options_for(build_result const& result, export_options const& options) {
@@ -177,52 +205,81 @@ std::string staging_folder(S& sink) {
         return std::filesystem::temp_directory_path().string();
 }
 
-/// The three verbs, for any sink; `pack_layers(store)` is the first.
-template <digest_algorithm D, image_sink Sink, blob_store Store, class PackLayers, class Env>
-exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, build_result const& result,
-                              export_options const& options, media_type_table const& types, Env& env) {
-    auto const names = parse_names(options.names); // before anything is read
-    auto const ready = pack_layers(store);
+/// What happens to a layer that is ready, while the next one is packed: a remote_sink gets it, and a storing_sink what it
+/// does not hold yet.
+template <blob_reader_source From, image_sink To>
+struct early_delivery {
+    From const& from;
+    To& to;
+    progress_ref progress;
+    void add(descriptor const& what, bool stored) {
+        if constexpr (storing_sink<To>)
+            if (!stored) copy_content(what, from, to, progress);
+    }
+    void wait() noexcept {}
+};
+template <blob_reader_source From, remote_sink To>
+struct early_delivery<From, To> {
+    From const& from;
+    To& to;
+    progress_ref progress;
+    background_copy<From, To> under_way{from, to, progress};
+    void add(descriptor what, bool) { under_way.add(std::move(what), from.reader(what.digest)); }
+    void wait() { under_way.wait(); }
+};
+
+/// Nobody else wants to hear of layers.
+inline constexpr auto no_follower = [](descriptor const&) {};
+
+/// The three verbs, for any sink; `pack_layers(store, take)` is the first. `follow` is called with each layer that is
+/// there, in `store` or, if the sink is a store, in that.
+template <digest_algorithm D, image_sink Sink, blob_store Store, class PackLayers, class Follow, class Env>
+exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, Follow follow,
+                              build_result const& result, export_options const& options,
+                              media_type_table const& types, Env& env) {
+    auto const names = parse_names(options); // before anything is read
+    if constexpr (remote_sink<Sink>) sink.connect();
     std::vector<layer_blob> layers;
     overlay_store all{store};
-    for (auto const& layer : ready) {
-        layers.push_back(layer.facts);
-        if (layer.elsewhere && !layer.facts.only_named)
-            all.add(layer.facts.blob.digest, [from = *layer.elsewhere] { return from.unverified_reader(); });
-    }
+    early_delivery<overlay_store<Store>, Sink> early{all, sink, progress_ref{env.progress}};
+    auto take = [&](ready_layer ready) {
+        auto const& blob = ready.facts.blob;
+        if (ready.elsewhere && !ready.facts.only_named)
+            all.add(blob.digest, [from = *ready.elsewhere] { return from.unverified_reader(); });
+        if (!ready.facts.only_named) {
+            descriptor const what{.media_type = std::string{types.layer(ready.facts.encoding)},
+                                  .digest = blob.digest,
+                                  .size = blob.size};
+            early.add(what, !ready.elsewhere);
+            follow(what);
+        }
+        layers.push_back(std::move(ready.facts));
+    };
+    pack_layers(store, take);
     auto image = assemble<D>(layers, options_for(result, options), types);
     put_text(image.config, image.config_descriptor, store);
     put_text(image.manifest, image.root, store);
     if (auto const made = creation_time(layers, options); options.annotate_created && made)
         image.root.annotations.try_emplace("org.opencontainers.image.created", format_rfc3339(*made));
 
-    std::vector<image_name> known_as;
-    std::vector<std::string> texts;
-    for (auto const& name : names) {
-        known_as.push_back(name_of(name));
-        texts.push_back(name.text());
-    }
-    if (names.empty() && !options.unnamed_as.empty()) known_as.push_back({{}, options.unnamed_as});
-    if constexpr (storing_sink<Sink>) { // all else is there, just made and hashed
-        for (auto const& layer : ready)
-            if (layer.elsewhere && !layer.facts.only_named)
-                copy_content(descriptor_of(layer.facts), all, sink, progress_ref{env.progress});
-        publish(image.root, known_as, sink);
-    } else {
-        copy(image.root, known_as, all, sink, env);
-    }
-    return {std::move(image.root), std::move(image.config_descriptor), std::move(layers), std::move(texts),
-            std::move(image.warnings)};
+    auto called = names_for(names, image.root.digest, options);
+    early.wait();
+    if constexpr (storing_sink<Sink>)
+        publish(image.root, called.known_as, sink); // all of it is there, just made and hashed
+    else
+        copy(image.root, called.known_as, all, sink, env);
+    return {std::move(image.root), std::move(image.config_descriptor), std::move(layers),
+            std::move(called.told), std::move(image.warnings)};
 }
 
-template <digest_algorithm D, image_sink Sink, class PackLayers, class Env>
-exported_image export_into(Sink& sink, PackLayers pack_layers, build_result const& result,
+template <digest_algorithm D, image_sink Sink, class PackLayers, class Follow, class Env>
+exported_image export_into(Sink& sink, PackLayers pack_layers, Follow follow, build_result const& result,
                            export_options const& options, media_type_table const& types, Env& env) {
     if constexpr (storing_sink<Sink>) {
-        return export_through<D>(sink.store(), sink, pack_layers, result, options, types, env);
+        return export_through<D>(sink.store(), sink, pack_layers, follow, result, options, types, env);
     } else {
         scratch_store store{staging_folder(sink)};
-        return export_through<D>(store, sink, pack_layers, result, options, types, env);
+        return export_through<D>(store, sink, pack_layers, follow, result, options, types, env);
     }
 }
 
@@ -243,10 +300,11 @@ class exporter {
 
     /// Exports `result`. Throws a shiplap::error, and then nothing has become visible in the sink.
     exported_image operator()(build_result const& result, export_options const& options = {}) {
-        auto const pack_layers = [&](auto& store) {
-            return detail::pack_all<Digest>(result, codec_, store, options.force_compression, env_);
+        auto const pack_layers = [&](auto& store, auto& take) {
+            detail::pack_all<Digest>(result, codec_, store, options.force_compression, env_, take);
         };
-        return detail::export_into<Digest>(sink_, pack_layers, result, options, table_of<MediaTypes>, env_);
+        return detail::export_into<Digest>(sink_, pack_layers, detail::no_follower, result, options,
+                                           table_of<MediaTypes>, env_);
     }
 
     [[nodiscard]] Sink& sink() noexcept { return sink_; }

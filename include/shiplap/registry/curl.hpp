@@ -40,6 +40,7 @@
 #include <shiplap/registry/token.hpp>
 #include <shiplap/registry/upload.hpp>
 #include <shiplap/registry/url.hpp>
+#include <shiplap/sink/push_target.hpp>
 #include <shiplap/version.hpp>
 
 #include <memory>
@@ -76,6 +77,11 @@ class curl_registries {
         if (how.state_folder.empty()) how.state_folder = options_.state_folder;
         if (!how.known) how.known = known_;
         return {over_, names, std::move(how)};
+    }
+
+    /// The same, for export_image().
+    [[nodiscard]] registry_sink<transport_type> sink(push_target const& to) const {
+        return sink(to.names, {.insecure = to.insecure, .untagged = to.untagged});
     }
 
     /// Pulls from the repository of `name`.

@@ -95,7 +95,7 @@ class registry_sink {
 
     /// All but the layers that are to be fetched from elsewhere.
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
-        self_->root = graph.root;
+        self_->begin(graph.root);
         std::vector<descriptor> contents;
         for (auto const& node : graph.contents)
             if (node.role != node_role::layer || !detail::is_foreign_layer(node.what.media_type) ||
@@ -115,7 +115,6 @@ class registry_sink {
     void put(descriptor const& what, replayable_source_ref from) {
         self_->connect();
         if (is_document(what)) return self_->put_document(what, from);
-        detail::require_encoding(what, from);
         for (auto& to : self_->targets)
             if (!self_->confirmed(to, what.digest)) self_->put_blob(to, what, from);
     }
@@ -125,7 +124,8 @@ class registry_sink {
         if (name.full.empty()) return;
         auto const found = std::find_if(self_->tags.begin(), self_->tags.end(),
                                         [&](auto const& tag) { return tag.full == name.full; });
-        if (found == self_->tags.end() && !self_->options.by_digest && self_->options.untagged.empty())
+        // One with a digest is what the registry calls it by itself.
+        if (found == self_->tags.end() && !reference::parse(name.full).digest())
             throw option_error{"push", name.full,
                                "is none of the names that this registry_sink was made for"};
     }
@@ -168,14 +168,30 @@ class registry_sink {
                     {name.with_default_tag().text(), tag, static_cast<std::size_t>(at - targets.begin())});
         }
 
+        void begin(descriptor const& image) {
+            root = image;
+            root_text.clear();
+            for (auto& one : targets) one.confirmed.erase(image.digest); // its tags decide
+        }
+
+        // Others wait for who is at it.
         void connect() {
-            std::call_once(connected, [&] {
-                for (auto& one : targets) habits.try_emplace(one.to.registry());
-                for (auto& tag : tags) {
-                    auto const found = targets[tag.target].to.find_manifest(tag.tag, repository<T>::push);
-                    if (found) tag.stands_for = found->digest;
-                }
-            });
+            std::lock_guard const lock{connecting};
+            if (connected) return;
+            for (auto& one : targets) habits.try_emplace(one.to.registry());
+            for (auto& tag : tags) tag.stands_for = meaning_of(targets[tag.target], tag.tag);
+            connected = true;
+        }
+
+        std::optional<digest> meaning_of(target& in, std::string const& tag) {
+            try {
+                auto const found = in.to.find_manifest(tag, repository<T>::push);
+                if (!found || found->digest) return found ? found->digest : std::nullopt;
+                auto const document = in.to.get_manifest(tag);
+                return document ? std::optional{document->what.digest} : std::nullopt;
+            } catch (format_error const&) {
+                return std::nullopt; // whatever it is, it is not this image
+            }
         }
 
         bool confirmed(target const& in, digest const& which) {
@@ -220,6 +236,7 @@ class registry_sink {
                 if (answer.mounted) return confirm(into, what.digest, true);
                 session = std::move(answer.session);
             }
+            detail::require_encoding(what, from);
             from.rewind();
             upload_blob(into.to, what, from, habits.at(into.to.registry()), options.upload,
                         std::move(session));
@@ -245,7 +262,7 @@ class registry_sink {
                 if (answer.status >= 200 && answer.status < 300) return check_digest(into, what, answer);
                 auto const failure = into.to.refused("put manifest", name, answer);
                 auto const& code = failure.facts().registry_code;
-                bool const lacks_something = code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" ||
+                bool const lacks_something = (code.empty() && answer.status == 404) || code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" ||
                                              (code == "MANIFEST_UNKNOWN" && is_index_type(what.media_type));
                 if (!lacks_something || round == 5) throw failure;
                 require_children(into, what, text);
@@ -294,7 +311,7 @@ class registry_sink {
                 auto& into = targets[tag->target];
                 try {
                     put_tag(into, tag->tag);
-                } catch (remote_error& failure) {
+                } catch (error& failure) {
                     failure.within(fate_of_tags(tag));
                     throw;
                 }
@@ -312,6 +329,7 @@ class registry_sink {
                                        told.find("already exists") != told.npos || facts.http_status == 409 ||
                                        facts.http_status == 412;
                 if (!immutable) throw;
+                if (stands_for_root(into, tag)) return;
                 throw registry_error{
                     "push", into.to.shown(tag),
                     "this tag is immutable and stands for another image; choose another tag (" +
@@ -320,7 +338,17 @@ class registry_sink {
             }
         }
 
-        // "moved: ...; not moved: ..." if there is more than one.
+        // Set by a request whose answer got lost, or by somebody else; or the registry told no digest before.
+        bool stands_for_root(target& in, std::string const& tag) const {
+            try {
+                auto const document = in.to.get_manifest(tag);
+                return document && document->text == root_text;
+            } catch (error const&) {
+                return false;
+            }
+        }
+
+        // Which names were moved, and which not, if there are several.
         std::string fate_of_tags(typename std::vector<tag_name>::iterator failed) const {
             if (tags.size() == 1) return "push " + failed->full;
             std::string moved, left;
@@ -329,7 +357,7 @@ class registry_sink {
                 list += (list.empty() ? "" : ", ") + tag->full;
             }
             return "push: these names stand for the new image: " + (moved.empty() ? "none" : moved) +
-                   "; these do not: " + left;
+                   "; these do not, as far as is known: " + left;
         }
 
         T over;
@@ -339,7 +367,8 @@ class registry_sink {
         std::vector<tag_name> tags;
         std::optional<descriptor> root;
         std::string root_text;
-        std::once_flag connected;
+        std::mutex connecting;
+        bool connected = false;
         std::map<origin, upload_habits> habits;
         std::mutex mutex; // of the sets of what is confirmed
     };

@@ -43,6 +43,8 @@ class registry_store {
     };
 
   public:
+    static constexpr bool is_remote = true;
+
     /// Of `name`, only registry and repository count. `known` learns what this repository has.
     registry_store(T over, reference const& name, bool insecure = false,
                    std::shared_ptr<known_repositories> known = nullptr)
@@ -83,6 +85,10 @@ class registry_store {
                     at_ += n;
                     if (n != 0 && attempts_) attempts_->progressed();
                     return n;
+                } catch (registry_error const& failure) {
+                    // It was cut at its very end: there is no more.
+                    if (at_ != 0 && failure.facts().http_status == 416) return 0;
+                    throw;
                 } catch (transport_error const& failure) {
                     body_.reset();
                     if (!failure.facts().retryable || failure.facts().attempts > 1) throw;

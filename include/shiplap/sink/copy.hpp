@@ -110,9 +110,10 @@ class background_copy {
     /// `opened`: its reader, for who is about to move the content elsewhere.
     void add(descriptor what, std::optional<blob_reader_of<From>> opened = std::nullopt) {
         std::lock_guard const lock{mutex_};
-        if (stopped_) return; // wait() will tell
+        if (failure_) std::rethrow_exception(failure_); // no use in making more
         waiting_.push_back({std::move(what), std::move(opened)});
-        if (idle_ == 0 && workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
+        if (waiting_.size() > idle_ &&
+            workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
             workers_.emplace_back([this] { work(); });
         wake_.notify_one();
     }
@@ -182,7 +183,11 @@ void copy_document(descriptor const& what, From const& from, To& to, progress_re
             return copy_content(what, from, to, progress);
         } catch (content_missing const& lost) {
             if (losses == 3) throw;
-            for (auto const& child : lost.what_is_missing()) copy_content(child, from, to, progress);
+            for (auto const& child : lost.what_is_missing())
+                if (is_document(child))
+                    copy_document(child, from, to, progress);
+                else
+                    copy_content(child, from, to, progress);
         }
     }
 }
@@ -190,6 +195,7 @@ void copy_document(descriptor const& what, From const& from, To& to, progress_re
 template <blob_reader_source From, image_sink To>
 void copy_contents(std::vector<descriptor> const& contents, From const& from, To& to, progress_ref progress) {
     if constexpr (remote_sink<To>) {
+        to.connect(); // here, not on several threads
         background_copy leaves{from, to, progress};
         for (auto const& what : contents)
             if (!is_document(what)) leaves.add(what);

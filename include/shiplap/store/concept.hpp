@@ -7,6 +7,7 @@
 //                                                 never was
 //   blob_reader_source   s.contains(digest)       true if the blob can be read
 //                        s.reader(digest) -> r    a replayable_source; throws error{not_found}
+//   remote_source        S::is_remote             a blob_reader_source of which each reading is a download
 //   blob_store           s.open() -> w            a blob_reader_source that also takes new blobs
 //
 // Readers hand out bytes as they are stored: who reads from a place that others may write verifies
@@ -44,6 +45,12 @@ concept blob_lookup = requires(S const& store, digest const& which) {
 
 template <class S>
 concept blob_reader_source = blob_lookup<S> && replayable_source<blob_reader_of<S>>;
+
+/// Reading costs a download.
+template <class S>
+concept remote_source = blob_reader_source<S> && requires {
+    requires S::is_remote;
+};
 
 /// See the table above.
 template <class S>
