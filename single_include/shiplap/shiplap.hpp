@@ -6431,6 +6431,7 @@ class tar_layer {
 //                                                 never was
 //   blob_reader_source   s.contains(digest)       true if the blob can be read
 //                        s.reader(digest) -> r    a replayable_source; throws error{not_found}
+//   remote_source        S::is_remote             a blob_reader_source of which each reading is a download
 //   blob_store           s.open() -> w            a blob_reader_source that also takes new blobs
 //
 // Readers hand out bytes as they are stored: who reads from a place that others may write verifies
@@ -6461,6 +6462,12 @@ concept blob_lookup = requires(S const& store, digest const& which) {
 
 template <class S>
 concept blob_reader_source = blob_lookup<S> && replayable_source<blob_reader_of<S>>;
+
+/// Reading costs a download.
+template <class S>
+concept remote_source = blob_reader_source<S> && requires {
+    requires S::is_remote;
+};
 
 /// See the table above.
 template <class S>
@@ -6947,6 +6954,7 @@ struct base_image {
     std::string config;                     ///< JSON, as it is written
     std::vector<history_entry> history{};   ///< what `config` says
     std::vector<any_layer_source> layers{}; ///< bottom first
+    bool is_remote = false;                 ///< reading a layer is a download
 };
 
 namespace detail {
@@ -7005,6 +7013,7 @@ base_image read_base_from(Store const& store, descriptor const& root, std::optio
     base_image out{.root = image.root, .config = read_blob(from, image.manifest.config)};
     auto const config = read_config(out.config, subject);
     out.history = config.history;
+    out.is_remote = remote_source<std::remove_cvref_t<decltype(from)>>;
     if (wanted) check_base_platform(config.platform, *wanted, subject);
 
     auto const& layers = image.manifest.layers;
@@ -7044,83 +7053,6 @@ base_image read_base(std::shared_ptr<S> store, descriptor const& root,
                      std::optional<platform> const& wanted = {}) {
     return detail::read_base_from(std::shared_ptr<S const>{std::move(store)}, root, wanted);
 }
-
-} // namespace shiplap
-
-// === shiplap/export/env.hpp ===
-
-// env: what an export lends from its surroundings, in one struct. Inherit and override one member:
-//
-//     struct my_env : default_env {
-//         clamp_timestamps timestamps{{.seconds = 1'700'000'000}};
-//     };
-//     exporter out{gzip{}, oci_media_types{}, sha256{}, layout_sink{"app"}, my_env{}};
-//
-//   member       concept              default
-//   executor     executor             shared_pool: one thread for each processor
-//   progress     progress_observer    no_progress
-//   timestamps   timestamp_policy     keep_timestamps
-//
-// There is no clock: nothing in an image depends on when it was made, so the same input gives the same bytes.
-
-namespace shiplap {
-
-/// A thread_pool that copies share. With one worker or none it has no threads: work runs in the caller.
-class shared_pool {
-  public:
-    shared_pool() : shared_pool{std::thread::hardware_concurrency()} {}
-    explicit shared_pool(unsigned workers)
-        : pool_{workers > 1 ? std::make_shared<thread_pool>(workers) : nullptr} {}
-
-    [[nodiscard]] unsigned concurrency() const noexcept { return pool_ ? pool_->concurrency() : 0; }
-    void post(std::function<void()> task) {
-        if (pool_)
-            pool_->post(std::move(task));
-        else
-            task();
-    }
-
-  private:
-    std::shared_ptr<thread_pool> pool_;
-};
-
-struct default_env {
-    shared_pool executor{};
-    no_progress progress{};
-    keep_timestamps timestamps{};
-};
-
-template <class E>
-concept lends_executor = requires(E& env) {
-    executor_ref{env.executor};
-};
-
-template <class E>
-concept lends_progress = requires(E& env) {
-    progress_ref{env.progress};
-};
-
-template <class E>
-concept lends_timestamps = requires(E const& env) {
-    timestamps_ref{env.timestamps};
-};
-
-template <class E>
-concept export_env = lends_executor<E> && lends_progress<E> && lends_timestamps<E>;
-
-/// Any env, its members erased.
-struct env_ref {
-    executor_ref executor;
-    progress_ref progress;
-    timestamps_ref timestamps;
-
-    env_ref() = default;
-    template <export_env E>
-        requires(!std::same_as<std::remove_cv_t<E>, env_ref>)
-    env_ref(E& env)
-    noexcept // NOLINT(google-explicit-constructor): a reference, as E& would be
-        : executor{env.executor}, progress{env.progress}, timestamps{env.timestamps} {}
-};
 
 } // namespace shiplap
 
@@ -7358,95 +7290,6 @@ inline image_name name_of(reference const& what) {
 
 } // namespace shiplap
 
-// === shiplap/layer/pack.hpp ===
-
-// pack: layer source -> blob. One read of every source byte, every digest in that pass:
-//
-//     source -> meter -> gather -> plain tap -> encoder -> packed tap -> blob
-//                                  (diff_id)              (digest, size)
-//
-// Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once.
-// Backpressure is the call stack; parallelism lives inside the encoder, which posts blocks to the executor,
-// or, where there is none to speak of, in the tap, which hashes a chunk on the executor while the same chunk
-// is written.
-
-namespace shiplap {
-
-namespace detail {
-
-/// A timestamp_policy that remembers the newest time that it let through, as near as a history can have it.
-struct newest_timestamp {
-    timestamps_ref policy;
-    std::optional<timestamp>* newest;
-    timestamp operator()(timestamp time) const {
-        auto const mapped = policy(time);
-        auto const dated = std::clamp(mapped, first_rfc3339, last_rfc3339);
-        if (!*newest || dated > **newest) *newest = dated;
-        return mapped;
-    }
-    [[nodiscard]] bool keeps() const noexcept { return policy.keeps(); }
-    [[nodiscard]] std::optional<timestamp> latest() const noexcept { return policy.latest(); }
-};
-
-/// As BuildKit marks a layer whose times were rewritten: who sees the mark need not rewrite it again.
-inline annotation_map rewrite_annotations(std::optional<timestamp> const& latest) {
-    if (!latest) return {};
-    return {{"buildkit/rewritten-timestamp", std::to_string(latest->seconds)}};
-}
-
-} // namespace detail
-
-/// Packs what `source` writes with codec `how` into `store`, and says what came out. `env` lends executor,
-/// progress and timestamps (export/env.hpp). When it throws, `store` holds nothing of the layer.
-template <digest_algorithm D, layer_source L, codec C, blob_store S, class Env>
-layer_blob pack(L const& source, C const& how, S& store, Env& env) {
-    progress_ref const progress{env.progress};
-    std::optional<std::uint64_t> total;
-    if constexpr (sized_layer<L>)
-        if (auto const size = progress.wants_totals() ? source.estimated_size() : 0; size != 0) total = size;
-    detail::activity told{progress, "pack", source.description(), total};
-
-    std::optional<timestamp> newest;
-    detail::newest_timestamp const time{timestamps_ref{env.timestamps}, &newest};
-    layer_context const context{timestamps_ref{time}, progress};
-
-    auto blob = store.open();
-    detail::meter meter{told};
-    gather chunks;
-    auto annotations = detail::rewrite_annotations(time.latest());
-    auto encoder = how.encoder(executor_ref{env.executor});
-    using encoder_type = decltype(encoder);
-
-    if constexpr (std::same_as<encoder_type, identity_stage>) {
-        tap<D> plain{executor_ref{env.executor}};
-        pipeline pipe{meter, chunks, plain, blob};
-        source.write_tar(pipe, context);
-        pipe.finish();
-        auto const facts = plain.facts();
-        blob.commit(facts);
-        told.finish();
-        return {facts, facts.digest, std::string{C::encoding}, std::move(annotations), {}, newest};
-    } else {
-        tap<D> plain, packed;
-        gather blocks;
-        pipeline pipe{meter, chunks, plain, encoder, blocks, packed, blob};
-        source.write_tar(pipe, context);
-        pipe.finish();
-        if constexpr (extending_encoder<encoder_type>) {
-            null_sink nowhere;
-            pipeline extension{plain, nowhere};
-            encoder.write_extension(extension);
-        }
-        if constexpr (annotating_encoder<encoder_type>) annotations.merge(encoder.annotations());
-        auto const facts = packed.facts();
-        blob.commit(facts);
-        told.finish();
-        return {facts, plain.facts().digest, std::string{C::encoding}, std::move(annotations), {}, newest};
-    }
-}
-
-} // namespace shiplap
-
 // === shiplap/sink/concept.hpp ===
 
 // sink: where a finished image goes. Delivery is one function, copy(), that drives any sink.
@@ -7545,6 +7388,193 @@ class content_missing : public error {
 
 } // namespace shiplap
 
+// === shiplap/sink/push_target.hpp ===
+
+// push_target: where in registries an image goes, for whoever can make a sink of that.
+
+namespace shiplap {
+
+struct push_target {
+    std::vector<reference> names{};    ///< get their tags, and "latest" if they have none
+    std::vector<reference> untagged{}; ///< repositories that get the image by its digest alone
+    bool insecure = false;             ///< plain HTTP and any certificate are good enough
+};
+
+} // namespace shiplap
+
+// === shiplap/export/env.hpp ===
+
+// env: what an export lends from its surroundings, in one struct. Inherit and override one member:
+//
+//     struct my_env : default_env {
+//         clamp_timestamps timestamps{{.seconds = 1'700'000'000}};
+//     };
+//     exporter out{gzip{}, oci_media_types{}, sha256{}, layout_sink{"app"}, my_env{}};
+//
+//   member       concept              default
+//   executor     executor             shared_pool: one thread for each processor
+//   progress     progress_observer    no_progress
+//   timestamps   timestamp_policy     keep_timestamps
+//   registries   way to registries    none; curl_registries of registry/curl.hpp is one. Needed to push
+//
+// There is no clock: nothing in an image depends on when it was made, so the same input gives the same bytes.
+
+namespace shiplap {
+
+/// A thread_pool that copies share. With one worker or none it has no threads: work runs in the caller.
+class shared_pool {
+  public:
+    shared_pool() : shared_pool{std::thread::hardware_concurrency()} {}
+    explicit shared_pool(unsigned workers)
+        : pool_{workers > 1 ? std::make_shared<thread_pool>(workers) : nullptr} {}
+
+    [[nodiscard]] unsigned concurrency() const noexcept { return pool_ ? pool_->concurrency() : 0; }
+    void post(std::function<void()> task) {
+        if (pool_)
+            pool_->post(std::move(task));
+        else
+            task();
+    }
+
+  private:
+    std::shared_ptr<thread_pool> pool_;
+};
+
+struct default_env {
+    shared_pool executor{};
+    no_progress progress{};
+    keep_timestamps timestamps{};
+};
+
+template <class E>
+concept lends_executor = requires(E& env) {
+    executor_ref{env.executor};
+};
+
+template <class E>
+concept lends_progress = requires(E& env) {
+    progress_ref{env.progress};
+};
+
+template <class E>
+concept lends_timestamps = requires(E const& env) {
+    timestamps_ref{env.timestamps};
+};
+
+template <class E>
+concept export_env = lends_executor<E> && lends_progress<E> && lends_timestamps<E>;
+
+/// An env that images can be pushed with: `registries.sink(target)` makes a remote_sink of a push_target.
+template <class E>
+concept lends_registries = requires(E& env, push_target const& target) {
+    { env.registries.sink(target) } -> remote_sink;
+};
+
+/// Any env, its members erased.
+struct env_ref {
+    executor_ref executor;
+    progress_ref progress;
+    timestamps_ref timestamps;
+
+    env_ref() = default;
+    template <export_env E>
+        requires(!std::same_as<std::remove_cv_t<E>, env_ref>)
+    env_ref(E& env)
+    noexcept // NOLINT(google-explicit-constructor): a reference, as E& would be
+        : executor{env.executor}, progress{env.progress}, timestamps{env.timestamps} {}
+};
+
+} // namespace shiplap
+
+// === shiplap/layer/pack.hpp ===
+
+// pack: layer source -> blob. One read of every source byte, every digest in that pass:
+//
+//     source -> meter -> gather -> plain tap -> encoder -> packed tap -> blob
+//                                  (diff_id)              (digest, size)
+//
+// Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once.
+// Backpressure is the call stack; parallelism lives inside the encoder, which posts blocks to the executor,
+// or, where there is none to speak of, in the tap, which hashes a chunk on the executor while the same chunk
+// is written.
+
+namespace shiplap {
+
+namespace detail {
+
+/// A timestamp_policy that remembers the newest time that it let through, as near as a history can have it.
+struct newest_timestamp {
+    timestamps_ref policy;
+    std::optional<timestamp>* newest;
+    timestamp operator()(timestamp time) const {
+        auto const mapped = policy(time);
+        auto const dated = std::clamp(mapped, first_rfc3339, last_rfc3339);
+        if (!*newest || dated > **newest) *newest = dated;
+        return mapped;
+    }
+    [[nodiscard]] bool keeps() const noexcept { return policy.keeps(); }
+    [[nodiscard]] std::optional<timestamp> latest() const noexcept { return policy.latest(); }
+};
+
+/// As BuildKit marks a layer whose times were rewritten: who sees the mark need not rewrite it again.
+inline annotation_map rewrite_annotations(std::optional<timestamp> const& latest) {
+    if (!latest) return {};
+    return {{"buildkit/rewritten-timestamp", std::to_string(latest->seconds)}};
+}
+
+} // namespace detail
+
+/// Packs what `source` writes with codec `how` into `store`, and says what came out. `env` lends executor,
+/// progress and timestamps (export/env.hpp). When it throws, `store` holds nothing of the layer.
+template <digest_algorithm D, layer_source L, codec C, blob_store S, class Env>
+layer_blob pack(L const& source, C const& how, S& store, Env& env) {
+    progress_ref const progress{env.progress};
+    std::optional<std::uint64_t> total;
+    if constexpr (sized_layer<L>)
+        if (auto const size = progress.wants_totals() ? source.estimated_size() : 0; size != 0) total = size;
+    detail::activity told{progress, "pack", source.description(), total};
+
+    std::optional<timestamp> newest;
+    detail::newest_timestamp const time{timestamps_ref{env.timestamps}, &newest};
+    layer_context const context{timestamps_ref{time}, progress};
+
+    auto blob = store.open();
+    detail::meter meter{told};
+    gather chunks;
+    auto annotations = detail::rewrite_annotations(time.latest());
+    auto encoder = how.encoder(executor_ref{env.executor});
+    using encoder_type = decltype(encoder);
+
+    if constexpr (std::same_as<encoder_type, identity_stage>) {
+        tap<D> plain{executor_ref{env.executor}};
+        pipeline pipe{meter, chunks, plain, blob};
+        source.write_tar(pipe, context);
+        pipe.finish();
+        auto const facts = plain.facts();
+        blob.commit(facts);
+        told.finish();
+        return {facts, facts.digest, std::string{C::encoding}, std::move(annotations), {}, newest};
+    } else {
+        tap<D> plain, packed;
+        gather blocks;
+        pipeline pipe{meter, chunks, plain, encoder, blocks, packed, blob};
+        source.write_tar(pipe, context);
+        pipe.finish();
+        if constexpr (extending_encoder<encoder_type>) {
+            null_sink nowhere;
+            pipeline extension{plain, nowhere};
+            encoder.write_extension(extension);
+        }
+        if constexpr (annotating_encoder<encoder_type>) annotations.merge(encoder.annotations());
+        auto const facts = packed.facts();
+        blob.commit(facts);
+        told.finish();
+        return {facts, plain.facts().digest, std::string{C::encoding}, std::move(annotations), {}, newest};
+    }
+}
+
+} // namespace shiplap
+
 // === shiplap/sink/copy.hpp ===
 
 // copy: delivers an image from where it is to where it shall be. The one loop behind export, push, pull,
@@ -7636,9 +7666,10 @@ class background_copy {
     /// `opened`: its reader, for who is about to move the content elsewhere.
     void add(descriptor what, std::optional<blob_reader_of<From>> opened = std::nullopt) {
         std::lock_guard const lock{mutex_};
-        if (stopped_) return; // wait() will tell
+        if (failure_) std::rethrow_exception(failure_); // no use in making more
         waiting_.push_back({std::move(what), std::move(opened)});
-        if (idle_ == 0 && workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
+        if (waiting_.size() > idle_ &&
+            workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
             workers_.emplace_back([this] { work(); });
         wake_.notify_one();
     }
@@ -7708,7 +7739,11 @@ void copy_document(descriptor const& what, From const& from, To& to, progress_re
             return copy_content(what, from, to, progress);
         } catch (content_missing const& lost) {
             if (losses == 3) throw;
-            for (auto const& child : lost.what_is_missing()) copy_content(child, from, to, progress);
+            for (auto const& child : lost.what_is_missing())
+                if (is_document(child))
+                    copy_document(child, from, to, progress);
+                else
+                    copy_content(child, from, to, progress);
         }
     }
 }
@@ -7716,6 +7751,7 @@ void copy_document(descriptor const& what, From const& from, To& to, progress_re
 template <blob_reader_source From, image_sink To>
 void copy_contents(std::vector<descriptor> const& contents, From const& from, To& to, progress_ref progress) {
     if constexpr (remote_sink<To>) {
+        to.connect(); // here, not on several threads
         background_copy leaves{from, to, progress};
         for (auto const& what : contents)
             if (!is_document(what)) leaves.add(what);
@@ -7914,6 +7950,9 @@ struct export_options {
     bool force_compression = false;          ///< repack layers that come as blobs with the exporter's codec
     bool annotate_created = true;            ///< descriptor annotation org.opencontainers.image.created
     std::string unnamed_as{};                ///< ref.name of an image without names; empty: none
+    bool by_digest = false;                  ///< names have no tags: the image is known as <name>@<digest>
+    std::string dangling_prefix{};           ///< one more name: <prefix>@<digest>; empty: none
+    bool canonical_names = false;            ///< stores also know it as <name>@<digest>
 };
 
 /// What an export made.
@@ -7940,11 +7979,6 @@ template <codec C>
 bool is_packed_as(layer_blob const& facts) {
     return facts.encoding == C::encoding &&
            facts.annotations.contains(toc_digest_annotation) == annotating_encoder<encoder_of<C>>;
-}
-
-/// Enough to find and verify a layer by.
-inline descriptor descriptor_of(layer_blob const& layer) {
-    return {.media_type = "application/octet-stream", .digest = layer.blob.digest, .size = layer.blob.size};
 }
 
 /// A layer that is ready for assembly.
@@ -7975,15 +8009,16 @@ void complete_repacked(layer_blob& packed, layer_blob const& from) {
                                   ", the configuration of the base image says " + from.diff_id.text()};
 }
 
-template <digest_algorithm D, codec C, blob_store S, class Env>
-std::vector<ready_layer> pack_all(build_result const& result, C const& how, S& store, bool force, Env& env) {
-    std::vector<ready_layer> ready;
-    auto const add = [&](any_layer_source const& layer, env_ref lent) {
+/// Hands each layer to `take` as soon as it is ready, bottom first.
+template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
+void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, Take& take) {
+    std::size_t number = 0;
+    auto const make = [&](any_layer_source const& layer, env_ref lent) {
+        ++number;
         try {
-            ready.push_back(make_ready<D>(layer, how, store, force, lent));
+            return make_ready<D>(layer, how, store, force, lent);
         } catch (error& failure) {
-            failure.within("layer " + std::to_string(ready.size() + 1) + " (" +
-                           printable(layer.description()) + ")");
+            failure.within("layer " + std::to_string(number) + " (" + printable(layer.description()) + ")");
             throw;
         }
     };
@@ -7992,17 +8027,46 @@ std::vector<ready_layer> pack_all(build_result const& result, C const& how, S& s
         env_ref kept{env};
         kept.timestamps = timestamps_ref{keep};
         for (auto const& layer : result.base->layers) {
-            add(layer, kept);
-            complete_repacked<C>(ready.back().facts, *layer.stored());
+            auto ready = make(layer, kept);
+            complete_repacked<C>(ready.facts, *layer.stored());
+            take(std::move(ready));
         }
     }
-    for (auto const& layer : result.layers) add(layer, env_ref{env});
-    return ready;
+    for (auto const& layer : result.layers) take(make(layer, env_ref{env}));
 }
 
-inline std::vector<reference> parse_names(std::vector<std::string> const& names) {
-    auto const complete = [](std::string const& name) { return reference::parse(name).with_default_tag(); };
-    return names | ranges::views::transform(complete) | ranges::to<std::vector>();
+inline std::vector<reference> parse_names(export_options const& options) {
+    auto const complete = [&](std::string const& text) {
+        auto name = reference::parse(text);
+        return options.by_digest ? name : name.with_default_tag();
+    };
+    return options.names | ranges::views::transform(complete) | ranges::to<std::vector>();
+}
+
+/// What the image is called once its digest is known.
+struct given_names {
+    std::vector<image_name> known_as{}; ///< for sinks
+    std::vector<std::string> told{};    ///< for the user
+};
+
+inline given_names names_for(std::vector<reference> const& names, digest const& root,
+                             export_options const& options) {
+    given_names out;
+    auto const with_digest = [&](std::string const& name) {
+        return name_of(reference::parse(name + "@" + root.text()));
+    };
+    for (auto const& name : names) {
+        out.told.push_back(name.text());
+        if (!options.by_digest) out.known_as.push_back(name_of(name));
+        if (!name.digest() && (options.by_digest || options.canonical_names))
+            out.known_as.push_back(with_digest(name.text()));
+    }
+    if (!options.dangling_prefix.empty()) {
+        out.known_as.push_back(with_digest(options.dangling_prefix));
+        out.told.push_back(out.known_as.back().full);
+    }
+    if (out.known_as.empty() && !options.unnamed_as.empty()) out.known_as.push_back({{}, options.unnamed_as});
+    return out;
 }
 
 inline image_options options_for(build_result const& result, export_options const& options) {
@@ -8043,52 +8107,81 @@ std::string staging_folder(S& sink) {
         return std::filesystem::temp_directory_path().string();
 }
 
-/// The three verbs, for any sink; `pack_layers(store)` is the first.
-template <digest_algorithm D, image_sink Sink, blob_store Store, class PackLayers, class Env>
-exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, build_result const& result,
-                              export_options const& options, media_type_table const& types, Env& env) {
-    auto const names = parse_names(options.names); // before anything is read
-    auto const ready = pack_layers(store);
+/// What happens to a layer that is ready, while the next one is packed: a remote_sink gets it, and a storing_sink what it
+/// does not hold yet.
+template <blob_reader_source From, image_sink To>
+struct early_delivery {
+    From const& from;
+    To& to;
+    progress_ref progress;
+    void add(descriptor const& what, bool stored) {
+        if constexpr (storing_sink<To>)
+            if (!stored) copy_content(what, from, to, progress);
+    }
+    void wait() noexcept {}
+};
+template <blob_reader_source From, remote_sink To>
+struct early_delivery<From, To> {
+    From const& from;
+    To& to;
+    progress_ref progress;
+    background_copy<From, To> under_way{from, to, progress};
+    void add(descriptor what, bool) { under_way.add(std::move(what), from.reader(what.digest)); }
+    void wait() { under_way.wait(); }
+};
+
+/// Nobody else wants to hear of layers.
+inline constexpr auto no_follower = [](descriptor const&) {};
+
+/// The three verbs, for any sink; `pack_layers(store, take)` is the first. `follow` is called with each layer that is
+/// there, in `store` or, if the sink is a store, in that.
+template <digest_algorithm D, image_sink Sink, blob_store Store, class PackLayers, class Follow, class Env>
+exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, Follow follow,
+                              build_result const& result, export_options const& options,
+                              media_type_table const& types, Env& env) {
+    auto const names = parse_names(options); // before anything is read
+    if constexpr (remote_sink<Sink>) sink.connect();
     std::vector<layer_blob> layers;
     overlay_store all{store};
-    for (auto const& layer : ready) {
-        layers.push_back(layer.facts);
-        if (layer.elsewhere && !layer.facts.only_named)
-            all.add(layer.facts.blob.digest, [from = *layer.elsewhere] { return from.unverified_reader(); });
-    }
+    early_delivery<overlay_store<Store>, Sink> early{all, sink, progress_ref{env.progress}};
+    auto take = [&](ready_layer ready) {
+        auto const& blob = ready.facts.blob;
+        if (ready.elsewhere && !ready.facts.only_named)
+            all.add(blob.digest, [from = *ready.elsewhere] { return from.unverified_reader(); });
+        if (!ready.facts.only_named) {
+            descriptor const what{.media_type = std::string{types.layer(ready.facts.encoding)},
+                                  .digest = blob.digest,
+                                  .size = blob.size};
+            early.add(what, !ready.elsewhere);
+            follow(what);
+        }
+        layers.push_back(std::move(ready.facts));
+    };
+    pack_layers(store, take);
     auto image = assemble<D>(layers, options_for(result, options), types);
     put_text(image.config, image.config_descriptor, store);
     put_text(image.manifest, image.root, store);
     if (auto const made = creation_time(layers, options); options.annotate_created && made)
         image.root.annotations.try_emplace("org.opencontainers.image.created", format_rfc3339(*made));
 
-    std::vector<image_name> known_as;
-    std::vector<std::string> texts;
-    for (auto const& name : names) {
-        known_as.push_back(name_of(name));
-        texts.push_back(name.text());
-    }
-    if (names.empty() && !options.unnamed_as.empty()) known_as.push_back({{}, options.unnamed_as});
-    if constexpr (storing_sink<Sink>) { // all else is there, just made and hashed
-        for (auto const& layer : ready)
-            if (layer.elsewhere && !layer.facts.only_named)
-                copy_content(descriptor_of(layer.facts), all, sink, progress_ref{env.progress});
-        publish(image.root, known_as, sink);
-    } else {
-        copy(image.root, known_as, all, sink, env);
-    }
-    return {std::move(image.root), std::move(image.config_descriptor), std::move(layers), std::move(texts),
-            std::move(image.warnings)};
+    auto called = names_for(names, image.root.digest, options);
+    early.wait();
+    if constexpr (storing_sink<Sink>)
+        publish(image.root, called.known_as, sink); // all of it is there, just made and hashed
+    else
+        copy(image.root, called.known_as, all, sink, env);
+    return {std::move(image.root), std::move(image.config_descriptor), std::move(layers),
+            std::move(called.told), std::move(image.warnings)};
 }
 
-template <digest_algorithm D, image_sink Sink, class PackLayers, class Env>
-exported_image export_into(Sink& sink, PackLayers pack_layers, build_result const& result,
+template <digest_algorithm D, image_sink Sink, class PackLayers, class Follow, class Env>
+exported_image export_into(Sink& sink, PackLayers pack_layers, Follow follow, build_result const& result,
                            export_options const& options, media_type_table const& types, Env& env) {
     if constexpr (storing_sink<Sink>) {
-        return export_through<D>(sink.store(), sink, pack_layers, result, options, types, env);
+        return export_through<D>(sink.store(), sink, pack_layers, follow, result, options, types, env);
     } else {
         scratch_store store{staging_folder(sink)};
-        return export_through<D>(store, sink, pack_layers, result, options, types, env);
+        return export_through<D>(store, sink, pack_layers, follow, result, options, types, env);
     }
 }
 
@@ -8109,10 +8202,11 @@ class exporter {
 
     /// Exports `result`. Throws a shiplap::error, and then nothing has become visible in the sink.
     exported_image operator()(build_result const& result, export_options const& options = {}) {
-        auto const pack_layers = [&](auto& store) {
-            return detail::pack_all<Digest>(result, codec_, store, options.force_compression, env_);
+        auto const pack_layers = [&](auto& store, auto& take) {
+            detail::pack_all<Digest>(result, codec_, store, options.force_compression, env_, take);
         };
-        return detail::export_into<Digest>(sink_, pack_layers, result, options, table_of<MediaTypes>, env_);
+        return detail::export_into<Digest>(sink_, pack_layers, detail::no_follower, result, options,
+                                           table_of<MediaTypes>, env_);
     }
 
     [[nodiscard]] Sink& sink() noexcept { return sink_; }
@@ -11041,34 +11135,82 @@ inline export_options options_from(export_spec const& spec) {
                            .force_compression = spec.force_compression,
                            .annotate_created =
                                spec.type == output_type::oci || spec.type == output_type::docker,
-                           .unnamed_as = spec.tar ? "" : "latest"};
+                           .unnamed_as = spec.tar ? "" : "latest",
+                           .by_digest = spec.push_by_digest,
+                           .dangling_prefix = spec.dangling_prefix,
+                           .canonical_names = spec.canonical_names};
     for (auto const& name : spec.names) options.names.push_back(name.text());
     return options;
 }
 
 /// Packs, assembles and delivers into one sink; visits the codec and the digest.
-template <image_sink Sink>
-exported_image export_spec_into(Sink sink, export_spec const& spec, build_result const& result, env_ref env) {
+template <image_sink Sink, class Follow>
+exported_image export_spec_into(Sink& sink, Follow follow, export_spec const& spec,
+                                build_result const& result, env_ref env) {
     return std::visit(
         [&]<class D>(D) {
-            auto const pack_layers = [&](blob_store auto& store) {
+            auto const pack_layers = [&](blob_store auto& store, auto& take) {
                 blob_store_ref erased{store};
-                return std::visit(
+                std::function<void(ready_layer)> const taken{std::ref(take)};
+                std::visit(
                     [&](auto const& how) {
-                        return pack_all<D>(result, how, erased, spec.force_compression, env);
+                        pack_all<D>(result, how, erased, spec.force_compression, env, taken);
                     },
                     spec.codec);
             };
             auto const& types = spec.oci_types ? table_of<oci_media_types> : table_of<docker_media_types>;
-            return export_into<D>(sink, pack_layers, result, options_from(spec), types, env);
+            return export_into<D>(sink, pack_layers, follow, result, options_from(spec), types, env);
         },
         spec.digest);
 }
 
+/// Where an image goes that nobody wants to keep: what counts is that it can be made, and its digest.
+struct nowhere {
+    static bool exists(descriptor const&) noexcept { return true; }
+    static void put(descriptor const&, replayable_source_ref) noexcept {}
+    static void tag(descriptor const&, image_name const&) noexcept {}
+    static void commit() noexcept {}
+};
+
+inline push_target push_target_of(export_spec const& spec) {
+    push_target to{.insecure = spec.insecure};
+    (spec.push_by_digest ? to.untagged : to.names) = spec.names;
+    if (!spec.dangling_prefix.empty()) to.untagged.push_back(reference::parse(spec.dangling_prefix));
+    return to;
+}
+
+/// Into registries, and unless that is not wanted first into the local image store: a push that fails can then go on
+/// from there. Layers are on their way while the next ones are packed.
+template <remote_sink Sink>
+exported_image push_image(Sink remote, std::string const& store, export_spec const& spec,
+                          build_result const& result, env_ref env) {
+    bool const keep = spec.keep.value_or(!result.base || !result.base->is_remote);
+    if (!keep) {
+        auto image = export_spec_into(remote, no_follower, spec, result, env);
+        if (!spec.keep)
+            image.warnings.emplace_back(
+                "the image is not kept in the local store, because that would mean to "
+                "download the base image; say store=true for that");
+        return image;
+    }
+    remote.connect();
+    layout_sink local{store};
+    background_copy under_way{local.store(), remote, env.progress};
+    auto const follow = [&](descriptor const& layer) {
+        // The reader outlasts the move to its place in the store.
+        under_way.add(layer, local.store().reader(layer.digest));
+    };
+    auto image = export_spec_into(local, follow, spec, result, env);
+    under_way.wait();
+    copy(image.root, {}, local.store(), remote, env);
+    return image;
+}
+
 } // namespace detail
 
-/// Exports `result` as `spec` says; `env` lends executor, progress and timestamps. Throws a shiplap::error,
-/// and then nothing has become visible. (A template, so that who does not call it does not compile every sink
+/// Exports `result` as `spec` says; `env` lends executor, progress, timestamps and, to push, registries. Throws a
+/// shiplap::error, and then nothing has become visible, but for an image in the local store that could not be pushed
+/// from there. (A template, so that who does not call it does not compile every sink
 /// and codec.)
 template <export_env Env>
 exported_image export_image(export_spec const& spec, build_result result, Env& lent) {
@@ -11078,11 +11220,22 @@ exported_image export_image(export_spec const& spec, build_result result, Env& l
     if (spec.rewrite_timestamps) env.timestamps = timestamps_ref{clamp};
 
     auto const into = [&](image_sink auto sink) {
-        return detail::export_spec_into(std::move(sink), spec, result, env);
+        return detail::export_spec_into(sink, detail::no_follower, spec, result, env);
     };
+    auto const local_store = [&] { return spec.store.empty() ? default_store() : spec.store; };
     switch (spec.type) {
     case output_type::image:
-        return into(layout_sink{spec.store.empty() ? default_store() : spec.store});
+        if (spec.push) {
+            if constexpr (lends_registries<Env>)
+                return detail::push_image(lent.registries.sink(detail::push_target_of(spec)), local_store(),
+                                          spec, result, env);
+            else
+                throw option_error{"push",
+                                   "this program has no way to registries: it must lend one in its env, "
+                                   "for instance the curl_registries of <shiplap/registry/curl.hpp>"};
+        }
+        if (spec.keep == false) return into(detail::nowhere{});
+        return into(layout_sink{local_store()});
     case output_type::oci:
         if (!spec.tar) return into(layout_sink{spec.destination});
         return into(oci_archive_sink{spec.destination});

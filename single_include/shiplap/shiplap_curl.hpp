@@ -172,7 +172,7 @@ class url {
     /// format_error as parse() does.
     [[nodiscard]] url resolve(std::string_view reference) const { return url{handle_.get(), reference}; }
 
-    /// With one more query parameter behind those that are there, percent-encoded.
+    /// With one more query parameter behind those that are there, percent-encoded, blanks as "+".
     [[nodiscard]] url with_query(std::string_view name, std::string_view value) const {
         url more{*this};
         auto const parameter = std::string{name} + "=" + std::string{value};
@@ -1506,12 +1506,15 @@ inline std::string registry_name(registry_access const& access) {
     return access.name.empty() ? access.registry.authority() : access.name;
 }
 
-/// `status` is that of the last answer; `words` is its body.
+/// `status`, `words` (its body) and `headers` are those of the last answer.
 inline registry_error authentication_failure(registry_access const& access, std::string reason, int status,
-                                             std::string const& words = {}) {
+                                             std::string const& words = {},
+                                             http_headers const& headers = {}) {
     failure_facts facts;
     facts.http_status = status;
-    facts.retryable = status == 408 || status == 429 || status >= 500;
+    facts.retryable = is_transient(status, headers, words);
+    if (auto const* const after = headers.find("Retry-After"))
+        facts.retry_after = parse_retry_after(*after, std::time(nullptr));
     auto const told = parse_error_body(words);
     facts.registry_code = printable(told.code);
     facts.registry_message = printable(told.message);
@@ -1526,13 +1529,6 @@ inline bool gives_away(std::string_view text, credential const& who) {
                               text.find(base64(who.user + ":" + one->reveal())) != text.npos))
             return true;
     return false;
-}
-
-/// Seconds, if the server asked for a number of them.
-inline std::optional<std::chrono::seconds> seconds_to_wait(http_headers const& headers) {
-    auto const text = headers.get("Retry-After");
-    if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != text.npos) return {};
-    return std::chrono::seconds{std::stol(text)};
 }
 
 /// application/x-www-form-urlencoded
@@ -1688,14 +1684,9 @@ bearer_token fetch_token(T& through, registry_access const& access, token_reques
                       : " to the user '" + printable(who->user) + "'" + from +
                             ": log in with 'docker login " + name + "', or check the password";
     }
-    auto failure = detail::authentication_failure(
-        access, reason, answer.status, who && detail::gives_away(text, *who) ? std::string{} : text);
-    if (auto const wait = detail::seconds_to_wait(answer.headers)) {
-        auto facts = failure.facts();
-        facts.retry_after = wait;
-        throw registry_error{failure.operation(), failure.subject(), failure.reason(), facts};
-    }
-    throw failure;
+    throw detail::authentication_failure(access, std::move(reason), answer.status,
+                                         who && detail::gives_away(text, *who) ? std::string{} : text,
+                                         answer.headers);
 }
 
 } // namespace shiplap
@@ -2365,6 +2356,7 @@ struct curl_outcome {
     long system = 0;                      ///< errno, or 0
     long verification = 0;                ///< X509_V_ERR_..., or 0
     long proxy_status = 0;                ///< of a CONNECT, or 0
+    bool unheard = false;                 ///< a new connection ended before a byte of the request was sent
     int status = 0;                       ///< of the answer that was cut, or 0
     std::chrono::milliseconds elapsed{0}; ///< since the request was made
 };
@@ -2431,6 +2423,13 @@ inline transport_error tls_failure(curl_outcome const& of) {
     }
     if (of.result == CURLE_PEER_FAILED_VERIFICATION)
         return fail("the certificate of " + host + " is not good for it: " + printable(of.words));
+    // The alert with the reason was lost with the connection.
+    if (of.unheard)
+        return fail(host +
+                        " closed the connection right after the TLS handshake: if it wants a client "
+                        "certificate, put client.cert and client.key into " +
+                        certs,
+                    true);
     bool const cut = says("SSL_ERROR_SYSCALL") || says("unexpected eof") || says("Connection reset");
     return fail("no TLS connection with " + host + ": " + printable(of.words), cut);
 }
@@ -2481,6 +2480,8 @@ inline transport_error curl_failure(curl_outcome const& of) {
         if (of.words.find("alert certificate required") != std::string::npos) return tls_failure(of);
         [[fallthrough]];
     case CURLE_SEND_ERROR:
+        if (of.to.is_https() && of.unheard) return tls_failure(of);
+        [[fallthrough]];
     case CURLE_SEND_FAIL_REWIND:
         return fail(transport_failure::cut, true, "the connection to " + host + " broke: " + words);
     case CURLE_PARTIAL_FILE:
@@ -2847,6 +2848,7 @@ class curl_transfer {
         long connections = 0;
         curl_easy_getinfo(channel_->easy(), CURLINFO_NUM_CONNECTS, &connections);
         reused_ = connections == 0;
+        outcome_.unheard = outcome_.result == CURLE_SEND_ERROR && connected_ && !reused_ && received_ == 0 && !body_.touched();
         note();
         channel_->leave();
         // It may wait for the next request even while this answer is still being read.
@@ -4358,7 +4360,7 @@ class registry_sink {
 
     /// All but the layers that are to be fetched from elsewhere.
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
-        self_->root = graph.root;
+        self_->begin(graph.root);
         std::vector<descriptor> contents;
         for (auto const& node : graph.contents)
             if (node.role != node_role::layer || !detail::is_foreign_layer(node.what.media_type) ||
@@ -4378,7 +4380,6 @@ class registry_sink {
     void put(descriptor const& what, replayable_source_ref from) {
         self_->connect();
         if (is_document(what)) return self_->put_document(what, from);
-        detail::require_encoding(what, from);
         for (auto& to : self_->targets)
             if (!self_->confirmed(to, what.digest)) self_->put_blob(to, what, from);
     }
@@ -4388,7 +4389,8 @@ class registry_sink {
         if (name.full.empty()) return;
         auto const found = std::find_if(self_->tags.begin(), self_->tags.end(),
                                         [&](auto const& tag) { return tag.full == name.full; });
-        if (found == self_->tags.end() && !self_->options.by_digest && self_->options.untagged.empty())
+        // One with a digest is what the registry calls it by itself.
+        if (found == self_->tags.end() && !reference::parse(name.full).digest())
             throw option_error{"push", name.full,
                                "is none of the names that this registry_sink was made for"};
     }
@@ -4431,14 +4433,30 @@ class registry_sink {
                     {name.with_default_tag().text(), tag, static_cast<std::size_t>(at - targets.begin())});
         }
 
+        void begin(descriptor const& image) {
+            root = image;
+            root_text.clear();
+            for (auto& one : targets) one.confirmed.erase(image.digest); // its tags decide
+        }
+
+        // Others wait for who is at it.
         void connect() {
-            std::call_once(connected, [&] {
-                for (auto& one : targets) habits.try_emplace(one.to.registry());
-                for (auto& tag : tags) {
-                    auto const found = targets[tag.target].to.find_manifest(tag.tag, repository<T>::push);
-                    if (found) tag.stands_for = found->digest;
-                }
-            });
+            std::lock_guard const lock{connecting};
+            if (connected) return;
+            for (auto& one : targets) habits.try_emplace(one.to.registry());
+            for (auto& tag : tags) tag.stands_for = meaning_of(targets[tag.target], tag.tag);
+            connected = true;
+        }
+
+        std::optional<digest> meaning_of(target& in, std::string const& tag) {
+            try {
+                auto const found = in.to.find_manifest(tag, repository<T>::push);
+                if (!found || found->digest) return found ? found->digest : std::nullopt;
+                auto const document = in.to.get_manifest(tag);
+                return document ? std::optional{document->what.digest} : std::nullopt;
+            } catch (format_error const&) {
+                return std::nullopt; // whatever it is, it is not this image
+            }
         }
 
         bool confirmed(target const& in, digest const& which) {
@@ -4483,6 +4501,7 @@ class registry_sink {
                 if (answer.mounted) return confirm(into, what.digest, true);
                 session = std::move(answer.session);
             }
+            detail::require_encoding(what, from);
             from.rewind();
             upload_blob(into.to, what, from, habits.at(into.to.registry()), options.upload,
                         std::move(session));
@@ -4508,7 +4527,7 @@ class registry_sink {
                 if (answer.status >= 200 && answer.status < 300) return check_digest(into, what, answer);
                 auto const failure = into.to.refused("put manifest", name, answer);
                 auto const& code = failure.facts().registry_code;
-                bool const lacks_something = code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" ||
+                bool const lacks_something = (code.empty() && answer.status == 404) || code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" ||
                                              (code == "MANIFEST_UNKNOWN" && is_index_type(what.media_type));
                 if (!lacks_something || round == 5) throw failure;
                 require_children(into, what, text);
@@ -4557,7 +4576,7 @@ class registry_sink {
                 auto& into = targets[tag->target];
                 try {
                     put_tag(into, tag->tag);
-                } catch (remote_error& failure) {
+                } catch (error& failure) {
                     failure.within(fate_of_tags(tag));
                     throw;
                 }
@@ -4575,6 +4594,7 @@ class registry_sink {
                                        told.find("already exists") != told.npos || facts.http_status == 409 ||
                                        facts.http_status == 412;
                 if (!immutable) throw;
+                if (stands_for_root(into, tag)) return;
                 throw registry_error{
                     "push", into.to.shown(tag),
                     "this tag is immutable and stands for another image; choose another tag (" +
@@ -4583,7 +4603,17 @@ class registry_sink {
             }
         }
 
-        // "moved: ...; not moved: ..." if there is more than one.
+        // Set by a request whose answer got lost, or by somebody else; or the registry told no digest before.
+        bool stands_for_root(target& in, std::string const& tag) const {
+            try {
+                auto const document = in.to.get_manifest(tag);
+                return document && document->text == root_text;
+            } catch (error const&) {
+                return false;
+            }
+        }
+
+        // Which names were moved, and which not, if there are several.
         std::string fate_of_tags(typename std::vector<tag_name>::iterator failed) const {
             if (tags.size() == 1) return "push " + failed->full;
             std::string moved, left;
@@ -4592,7 +4622,7 @@ class registry_sink {
                 list += (list.empty() ? "" : ", ") + tag->full;
             }
             return "push: these names stand for the new image: " + (moved.empty() ? "none" : moved) +
-                   "; these do not: " + left;
+                   "; these do not, as far as is known: " + left;
         }
 
         T over;
@@ -4602,7 +4632,8 @@ class registry_sink {
         std::vector<tag_name> tags;
         std::optional<descriptor> root;
         std::string root_text;
-        std::once_flag connected;
+        std::mutex connecting;
+        bool connected = false;
         std::map<origin, upload_habits> habits;
         std::mutex mutex; // of the sets of what is confirmed
     };
@@ -4641,6 +4672,8 @@ class registry_store {
     };
 
   public:
+    static constexpr bool is_remote = true;
+
     /// Of `name`, only registry and repository count. `known` learns what this repository has.
     registry_store(T over, reference const& name, bool insecure = false,
                    std::shared_ptr<known_repositories> known = nullptr)
@@ -4681,6 +4714,10 @@ class registry_store {
                     at_ += n;
                     if (n != 0 && attempts_) attempts_->progressed();
                     return n;
+                } catch (registry_error const& failure) {
+                    // It was cut at its very end: there is no more.
+                    if (at_ != 0 && failure.facts().http_status == 416) return 0;
+                    throw;
                 } catch (transport_error const& failure) {
                     body_.reset();
                     if (!failure.facts().retryable || failure.facts().attempts > 1) throw;
@@ -4830,6 +4867,11 @@ class curl_registries {
         if (how.state_folder.empty()) how.state_folder = options_.state_folder;
         if (!how.known) how.known = known_;
         return {over_, names, std::move(how)};
+    }
+
+    /// The same, for export_image().
+    [[nodiscard]] registry_sink<transport_type> sink(push_target const& to) const {
+        return sink(to.names, {.insecure = to.insecure, .untagged = to.untagged});
     }
 
     /// Pulls from the repository of `name`.
