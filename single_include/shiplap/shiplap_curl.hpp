@@ -2848,7 +2848,8 @@ class curl_transfer {
         long connections = 0;
         curl_easy_getinfo(channel_->easy(), CURLINFO_NUM_CONNECTS, &connections);
         reused_ = connections == 0;
-        outcome_.unheard = outcome_.result == CURLE_SEND_ERROR && connected_ && !reused_ && received_ == 0 && !body_.touched();
+        outcome_.unheard = outcome_.result == CURLE_SEND_ERROR && connected_ && !reused_ && received_ == 0 &&
+                           !body_.touched();
         note();
         channel_->leave();
         // It may wait for the next request even while this answer is still being read.
@@ -4047,7 +4048,7 @@ class blob_upload {
           habits_{habits},
           options_{options},
           attempts_{detail::attempts_at(to.over(), to.registry())},
-          pieces_{options.in_pieces} {}
+          pieces_{options.in_pieces && !habits.ignores_pieces} {}
 
     void run(std::optional<upload_session> given) {
         if (options_.journal != nullptr && what_.size >= options_.worth_a_record)
@@ -4060,9 +4061,15 @@ class blob_upload {
             while (!advance()) {
             }
         } catch (remote_error const&) {
-            throw;      // the record stays: another run may go on
-        } catch (...) { // the source is to blame, or a signal
-            if (session_ && !record_) to_.cancel_upload(*session_);
+            throw; // the record stays: another run may go on
+        } catch (error const& failure) {
+            // What was sent is nothing to go on from.
+            bool const wrong_bytes = failure.code() == error_code::digest_mismatch ||
+                                     failure.code() == error_code::source_changed;
+            give_up(!record_ || wrong_bytes);
+            throw;
+        } catch (...) { // a signal, or another failure
+            give_up(!record_);
             throw;
         }
         if (record_) record_->forget();
@@ -4094,6 +4101,11 @@ class blob_upload {
     void remember() {
         if (record_) record_->keep(*session_);
     }
+    void give_up(bool for_good) noexcept {
+        if (!for_good) return;
+        if (session_) to_.cancel_upload(*session_);
+        if (record_) record_->forget();
+    }
     void forget_session() {
         session_.reset();
         offset_ = in_flight_ = 0;
@@ -4101,11 +4113,11 @@ class blob_upload {
 
     // Where another run left off. What the registry has then is believed: the digest is checked at the end.
     void resume(std::optional<upload_session> left) {
-        if (!left || left->location.from() != to_.registry()) return;
+        if (!left || left->location.from() != to_.registry() || habits_.ignores_pieces) return;
         auto const there = to_.upload_status(*left);
-        if (!there) return;
+        if (!there || there->received.value_or(0) == 0 || *there->received > what_.size) return;
         begin(there->session);
-        offset_ = in_flight_ = std::min(there->received.value_or(0), what_.size);
+        offset_ = in_flight_ = *there->received;
         pieces_ = true;
     }
 
@@ -4122,7 +4134,7 @@ class blob_upload {
             return true;
         }
         if (answer.status == 202 && to_.has_blob(what_.digest, what_.size)) return true;
-        if (size == 0 && answer.status >= 500) ++refused_closings_;
+        if (size == 0 && answer.status == 500) ++refused_closings_;
         return failed(answer, size);
     }
 
@@ -4143,9 +4155,7 @@ class blob_upload {
         auto const received = sent_to == 1 ? sent_to : now.received.value_or(sent_to);
         if (received > sent_to) throw range_ahead(received);
         if (received <= offset_) return pieces_are_ignored();
-        offset_ = received;
-        attempts_.progressed();
-        remember();
+        move_to(received);
         return false;
     }
 
@@ -4175,7 +4185,7 @@ class blob_upload {
                           facts.registry_code == "BLOB_UPLOAD_INVALID" || answer.status == 416;
         if (gone || facts.retryable) {
             attempts_.failed(as_retryable(failure));
-            if (range && *range <= in_flight_) {
+            if (range && *range != 0 && *range <= in_flight_) {
                 move_to(*range);
                 return false;
             }
@@ -4195,29 +4205,34 @@ class blob_upload {
             return false;
         }
         auto const there = to_.upload_status(*session_);
-        if (!there || !there->received) {
+        auto const received = there ? there->received.value_or(0) : 0;
+        if (received > in_flight_) throw range_ahead(received);
+        if (received == 0) { // or one byte: both are told as "0-0"
             forget_session();
             return false;
         }
-        if (*there->received > in_flight_) throw range_ahead(*there->received);
         session_ = there->session;
-        move_to(*there->received);
+        move_to(received);
         return false;
     }
 
     void move_to(std::uint64_t received) {
-        if (received > offset_) attempts_.progressed();
+        if (received > offset_) {
+            attempts_.progressed();
+            moves_ = logins_ = 0;
+        }
         offset_ = received;
         remember();
     }
 
     bool pieces_are_ignored() {
-        auto const failure =
-            registry_error{"upload",
-                           to_.shown(what_.digest.text()),
-                           "the registry accepts a piece of the blob and then does not have it",
-                           {.retryable = true}};
-        if (habits_.ignores_pieces.exchange(true) || what_.size > habits_.max_body) attempts_.failed(failure);
+        habits_.ignores_pieces = true;
+        if (what_.size > habits_.max_body)
+            throw registry_error{"upload",
+                                 to_.shown(what_.digest.text()),
+                                 "the registry accepts a piece of the blob and then does not have it, and all "
+                                 "of it at once is too large for it",
+                                 {}};
         pieces_ = false;
         forget_session();
         return false;

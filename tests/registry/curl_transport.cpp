@@ -37,6 +37,23 @@ std::string all_of(http_response& response) {
     return all.text;
 }
 
+// What a server has seen.
+class noted {
+  public:
+    void operator=(std::string text) {
+        std::lock_guard const lock{mutex_};
+        text_ = std::move(text);
+    }
+    [[nodiscard]] std::string text() const {
+        std::lock_guard const lock{mutex_};
+        return text_;
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    std::string text_;
+};
+
 std::string pattern(std::size_t size) {
     std::string text(size, '\0');
     for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>((i * 2654435761U) >> 13);
@@ -151,7 +168,7 @@ TEST_CASE("a large answer is pulled, with its headers as they were sent", "[regi
 }
 
 TEST_CASE("requests are sent as they are", "[registry][curl]") {
-    std::string seen;
+    noted seen;
     scripted_server server{[&](scripted_connection& client, unsigned) {
         seen = client.head();
         client.say("HTTP/1.1 204 No Content\r\n\r\n");
@@ -164,17 +181,18 @@ TEST_CASE("requests are sent as they are", "[registry][curl]") {
         request.headers.add("X-Empty", "");
         request.headers.add("X-Some", "thing");
         CHECK(transport.send(request).status == 204);
-        CHECK(seen.starts_with(method + " /v2/a%20b?x=1&y=%2f HTTP/1.1\r\n"));
-        CHECK_THAT(seen, contains("\r\nContent-Length: 0\r\n"));
-        CHECK_THAT(seen, contains("\r\nX-Empty:\r\n") && contains("\r\nX-Some: thing\r\n"));
-        CHECK_THAT(seen, contains("\r\nUser-Agent: test/1\r\n"));
-        CHECK_THAT(seen, !contains("Accept-Encoding") && !contains("Content-Type") && !contains("Expect"));
+        CHECK(seen.text().starts_with(method + " /v2/a%20b?x=1&y=%2f HTTP/1.1\r\n"));
+        CHECK_THAT(seen.text(), contains("\r\nContent-Length: 0\r\n"));
+        CHECK_THAT(seen.text(), contains("\r\nX-Empty:\r\n") && contains("\r\nX-Some: thing\r\n"));
+        CHECK_THAT(seen.text(), contains("\r\nUser-Agent: test/1\r\n"));
+        CHECK_THAT(seen.text(),
+                   !contains("Accept-Encoding") && !contains("Content-Type") && !contains("Expect"));
     }
     SECTION("with a user in the URL, who is not sent") {
         auto const port = std::to_string(server.port());
         CHECK(transport.send(request_for("DELETE", "http://user:secret@127.0.0.1:" + port + "/")).status ==
               204);
-        CHECK_THAT(seen, !contains("Authorization"));
+        CHECK_THAT(seen.text(), !contains("Authorization"));
     }
 }
 
@@ -195,7 +213,7 @@ TEST_CASE("a body is sent from its offset on, and no further than its size", "[r
     auto const content = pattern(6'000'000);
     auto const offset = GENERATE(std::size_t{0}, std::size_t{100'001});
     auto const size = GENERATE(std::size_t{0}, std::size_t{1}, std::size_t{5'500'000});
-    std::string got;
+    noted got;
     scripted_server server{[&](scripted_connection& client, unsigned) {
         client.head();
         got = client.body(size);
@@ -210,7 +228,7 @@ TEST_CASE("a body is sent from its offset on, and no further than its size", "[r
     request.body.emplace(http_body{source, size, offset});
     auto response = transport.send(request);
     CHECK(response.status == 201);
-    CHECK(got == content.substr(offset, size));
+    CHECK(got.text() == content.substr(offset, size));
 }
 
 TEST_CASE("a cut answer is told from a whole one", "[registry][curl]") {
@@ -353,7 +371,7 @@ TEST_CASE("a refusal in the middle of a body is read, though sending fails", "[r
 
 TEST_CASE("a large early answer waits while the body is being sent", "[registry][curl]") {
     auto const content = pattern(5'000'000);
-    std::string got;
+    noted got;
     scripted_server server{[&](scripted_connection& client, unsigned) {
         client.head();
         std::thread reader{[&] { got = client.body(8'000'000); }};
@@ -368,7 +386,7 @@ TEST_CASE("a large early answer waits while the body is being sent", "[registry]
     auto response = transport.send(request);
     CHECK(response.status == 200);
     CHECK(all_of(response) == content);
-    CHECK(got.size() == 8'000'000);
+    CHECK(got.text().size() == 8'000'000);
 }
 
 TEST_CASE("what the body's source throws comes out as it is", "[registry][curl]") {
@@ -407,7 +425,7 @@ TEST_CASE("the heartbeat runs while a request waits, and may end it", "[registry
 TEST_CASE("a kept connection that the server has closed is replaced unseen", "[registry][curl]") {
     auto const content = pattern(3'000'000);
     auto const before_reset = GENERATE(std::size_t{0}, std::size_t{1'000'000}); // bytes of the body
-    std::string got;
+    noted got;
     scripted_server server{[&](scripted_connection& client, unsigned number) {
         client.head();
         if (number == 0) { // its second request gets no answer
@@ -427,7 +445,7 @@ TEST_CASE("a kept connection that the server has closed is replaced unseen", "[r
     request.body.emplace(http_body{source, content.size()});
     SECTION("its body is sent again") {
         CHECK(transport.send(request).status == 201);
-        CHECK(got == content);
+        CHECK(got.text() == content);
         CHECK(server.connections() == 2);
     }
     SECTION("unless some of it has gone, and it must not go twice") {

@@ -176,7 +176,8 @@ class curl_transfer {
         long connections = 0;
         curl_easy_getinfo(channel_->easy(), CURLINFO_NUM_CONNECTS, &connections);
         reused_ = connections == 0;
-        outcome_.unheard = outcome_.result == CURLE_SEND_ERROR && connected_ && !reused_ && received_ == 0 && !body_.touched();
+        outcome_.unheard = outcome_.result == CURLE_SEND_ERROR && connected_ && !reused_ && received_ == 0 &&
+                           !body_.touched();
         note();
         channel_->leave();
         // It may wait for the next request even while this answer is still being read.
