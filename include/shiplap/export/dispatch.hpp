@@ -110,8 +110,7 @@ exported_image push_image(Sink remote, std::string const& store, export_spec con
         under_way.add(layer, local.store().reader(layer.digest));
     };
     auto image = export_spec_into(local, follow, spec, result, env);
-    under_way.wait();
-    copy(image.root, {}, local.store(), remote, env);
+    finish_copy(image.root, {}, local.store(), remote, env.progress, under_way);
     return image;
 }
 

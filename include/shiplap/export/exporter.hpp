@@ -205,8 +205,8 @@ std::string staging_folder(S& sink) {
         return std::filesystem::temp_directory_path().string();
 }
 
-/// What happens to a layer that is ready, while the next one is packed: a remote_sink gets it, and a storing_sink what it
-/// does not hold yet.
+/// Delivery that begins while layers are still packed: a remote_sink gets each that is ready, a storing_sink what it does
+/// not hold yet, others wait.
 template <blob_reader_source From, image_sink To>
 struct early_delivery {
     From const& from;
@@ -216,7 +216,13 @@ struct early_delivery {
         if constexpr (storing_sink<To>)
             if (!stored) copy_content(what, from, to, progress);
     }
-    void wait() noexcept {}
+    template <class Env>
+    void finish(descriptor const& root, std::span<image_name const> names, Env& env) {
+        if constexpr (storing_sink<To>)
+            publish(root, names, to); // all of it is there, just made and hashed
+        else
+            copy(root, names, from, to, env);
+    }
 };
 template <blob_reader_source From, remote_sink To>
 struct early_delivery<From, To> {
@@ -224,8 +230,11 @@ struct early_delivery<From, To> {
     To& to;
     progress_ref progress;
     background_copy<From, To> under_way{from, to, progress};
-    void add(descriptor what, bool) { under_way.add(std::move(what), from.reader(what.digest)); }
-    void wait() { under_way.wait(); }
+    void add(descriptor const& what, bool) { under_way.add(what, from.reader(what.digest)); }
+    template <class Env>
+    void finish(descriptor const& root, std::span<image_name const> names, Env&) {
+        finish_copy(root, names, from, to, progress, under_way);
+    }
 };
 
 /// Nobody else wants to hear of layers.
@@ -263,11 +272,7 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
         image.root.annotations.try_emplace("org.opencontainers.image.created", format_rfc3339(*made));
 
     auto called = names_for(names, image.root.digest, options);
-    early.wait();
-    if constexpr (storing_sink<Sink>)
-        publish(image.root, called.known_as, sink); // all of it is there, just made and hashed
-    else
-        copy(image.root, called.known_as, all, sink, env);
+    early.finish(image.root, called.known_as, env);
     return {std::move(image.root), std::move(image.config_descriptor), std::move(layers),
             std::move(called.told), std::move(image.warnings)};
 }

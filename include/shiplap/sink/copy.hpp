@@ -30,6 +30,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <thread>
 #include <utility>
@@ -111,9 +112,9 @@ class background_copy {
     void add(descriptor what, std::optional<blob_reader_of<From>> opened = std::nullopt) {
         std::lock_guard const lock{mutex_};
         if (failure_) std::rethrow_exception(failure_); // no use in making more
+        if (!added_.insert(what.digest).second) return; // on its way, or there
         waiting_.push_back({std::move(what), std::move(opened)});
-        if (waiting_.size() > idle_ &&
-            workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
+        if (waiting_.size() > idle_ && workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
             workers_.emplace_back([this] { work(); });
         wake_.notify_one();
     }
@@ -167,6 +168,7 @@ class background_copy {
     progress_ref progress_;
     std::mutex mutex_;
     std::condition_variable wake_;
+    std::set<digest> added_;
     std::list<item> waiting_;
     std::vector<std::thread> workers_;
     std::size_t idle_ = 0;
@@ -189,21 +191,6 @@ void copy_document(descriptor const& what, From const& from, To& to, progress_re
                 else
                     copy_content(child, from, to, progress);
         }
-    }
-}
-
-template <blob_reader_source From, image_sink To>
-void copy_contents(std::vector<descriptor> const& contents, From const& from, To& to, progress_ref progress) {
-    if constexpr (remote_sink<To>) {
-        to.connect(); // here, not on several threads
-        background_copy leaves{from, to, progress};
-        for (auto const& what : contents)
-            if (!is_document(what)) leaves.add(what);
-        leaves.wait();
-        for (auto const& what : contents)
-            if (is_document(what)) copy_document(what, from, to, progress);
-    } else {
-        for (auto const& what : contents) copy_content(what, from, to, progress);
     }
 }
 
@@ -237,6 +224,19 @@ void publish(descriptor const& root, std::span<image_name const> names, To& to) 
     to.commit();
 }
 
+/// copy(), of which some contents may be under way.
+template <blob_reader_source From, remote_sink To>
+void finish_copy(descriptor const& root, std::span<image_name const> names, From const& from, To& to,
+                 progress_ref progress, background_copy<From, To>& under_way) {
+    auto const contents = contents_for(to, read_graph(root, from));
+    for (auto const& what : contents)
+        if (!is_document(what)) under_way.add(what);
+    under_way.wait();
+    for (auto const& what : contents)
+        if (is_document(what)) copy_document(what, from, to, progress);
+    publish(root, names, to);
+}
+
 } // namespace detail
 
 /// Delivers the image `root` with everything that belongs to it, under `names`; without any, the sink keeps
@@ -244,10 +244,18 @@ void publish(descriptor const& root, std::span<image_name const> names, To& to) 
 /// moved; none are moved of what exists. When it throws, nothing has become visible in the sink.
 template <blob_reader_source From, image_sink To, class Env>
 void copy(descriptor const& root, std::span<image_name const> names, From const& from, To& to, Env& env) {
-    auto const graph = read_graph(root, from);
-    if (!detail::is_store_of(from, to))
-        detail::copy_contents(detail::contents_for(to, graph), from, to, progress_ref{env.progress});
-    detail::publish(root, names, to);
+    progress_ref const progress{env.progress};
+    if constexpr (remote_sink<To>) {
+        to.connect(); // here, not on several threads
+        detail::background_copy under_way{from, to, progress};
+        detail::finish_copy(root, names, from, to, progress, under_way);
+    } else {
+        auto const graph = read_graph(root, from);
+        if (!detail::is_store_of(from, to))
+            for (auto const& what : detail::contents_for(to, graph))
+                detail::copy_content(what, from, to, progress);
+        detail::publish(root, names, to);
+    }
 }
 
 } // namespace shiplap
