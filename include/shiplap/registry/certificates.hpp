@@ -76,7 +76,10 @@ inline host_certificates find_certificates(origin const& of,
     if (!of.is_https()) return found;
     std::vector<std::string> folders;
     for (auto const& root : roots)
-        for (auto const& name : detail::certificate_folder_names(of)) folders.push_back(root + "/" + name);
+        for (auto const& name : detail::certificate_folder_names(of)) {
+            folders.push_back(root);
+            folders.back().append("/").append(name);
+        }
     for (auto const& folder : folders) {
         // What cannot be read is somebody else's: root's folders often are, and other places may serve us.
         std::error_code failed;
@@ -84,7 +87,7 @@ inline host_certificates find_certificates(origin const& of,
         if (failed) continue;
         found.folder = folder;
         for (auto const& entry : entries) {
-            auto const path = entry.path();
+            auto const& path = entry.path();
             if (path.extension() == ".crt") found.authorities.push_back(path.string());
             auto partner = path;
             if (path.extension() == ".cert") {

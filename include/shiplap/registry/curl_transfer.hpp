@@ -132,7 +132,8 @@ class curl_transfer {
         }
         for (auto const& [name, value] : request.headers.fields()) {
             // "Name;" is how libcurl is told to send an empty value.
-            auto const line = value.empty() ? name + ";" : name + ": " + value;
+            auto line = name;
+            line.append(value.empty() ? ";" : ": ").append(value);
             auto* const longer = curl_slist_append(lines_.get(), line.c_str());
             if (longer == nullptr) throw std::bad_alloc{};
             (void)lines_.release();
