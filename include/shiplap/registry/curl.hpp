@@ -28,6 +28,8 @@
 #include <shiplap/registry/http.hpp>
 #include <shiplap/registry/journal.hpp>
 #include <shiplap/registry/known_repositories.hpp>
+#include <shiplap/registry/location.hpp>
+#include <shiplap/registry/manifest_document.hpp>
 #include <shiplap/registry/refusal.hpp>
 #include <shiplap/registry/repository.hpp>
 #include <shiplap/registry/request_body.hpp>

@@ -6,8 +6,11 @@
 //   anything else                        https
 //   any, with registry.insecure          https without a look at the certificate, else http
 
+#include <shiplap/error.hpp>
+#include <shiplap/registry/concept.hpp>
 #include <shiplap/registry/url.hpp>
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +34,8 @@ inline bool is_loopback_name(std::string_view host) {
 
 /// `domain` as reference::domain() gives it. Throws format_error if it is no host.
 inline registry_host host_of(std::string_view domain, bool insecure) {
+    if (domain.empty() || domain.find_first_of("/\\?#@%") != domain.npos)
+        throw format_error{"parse registry name", std::string{domain}, "is no host"};
     registry_host host{std::string{domain}, {}, insecure};
     auto const address = domain == "docker.io" ? std::string{"registry-1.docker.io"} : host.name;
     auto const https = url::parse("https://" + address + "/").from();
@@ -40,6 +45,28 @@ inline registry_host host_of(std::string_view domain, bool insecure) {
     else
         host.candidates = {detail::is_loopback_name(https.host) ? http : https};
     return host;
+}
+
+/// Which of the candidates answers: the first that does, with whatever it may say. Throws transport_error if none does.
+template <transport T>
+origin find_registry(T& over, registry_host const& host) {
+    for (std::size_t i = 0;; ++i) {
+        auto const& candidate = host.candidates.at(i);
+        bool const last = i + 1 == host.candidates.size();
+        try {
+            if (host.candidates.size() > 1)
+                (void)over.send(
+                    {.method = "GET",
+                     .target = url::parse(candidate.text() + "/v2/"),
+                     .access = {.registry = candidate, .name = host.name, .insecure = host.insecure},
+                     .repeatable = last}); // nobody there: the next one, at once
+            return candidate;
+        } catch (registry_error const&) {
+            return candidate; // it refuses, and so is there
+        } catch (transport_error const&) {
+            if (last) throw;
+        }
+    }
 }
 
 } // namespace shiplap

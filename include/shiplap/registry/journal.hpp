@@ -14,6 +14,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -58,15 +61,13 @@ class upload_journal {
         }
 
         void keep(upload_session const& session) {
-            auto const text = nlohmann::json{{"key", key_},
-                                             {"location", session.location.text()},
-                                             {"minChunk", session.min_chunk}}
-                                  .dump();
-            if (text.size() > max_size) return forget();
+            auto text = in_json(
+                {{"key", key_}, {"location", session.location.text()}, {"minChunk", session.min_chunk}});
+            if (text.size() > max_size) text.clear(); // nothing that makes sense is that long
             // Cut off by a kill it is no JSON, and counts for nothing.
-            if (::ftruncate(fd_.get(), 0) != 0 ||
-                ::pwrite(fd_.get(), text.data(), text.size(), 0) != static_cast<::ssize_t>(text.size()))
+            if (::ftruncate(fd_.get(), 0) != 0 || ::lseek(fd_.get(), 0, SEEK_SET) != 0)
                 throw system_error{"write", path_, errno};
+            detail::write_fully(fd_.get(), as_bytes(text), path_);
         }
 
         /// The upload has ended.
@@ -93,21 +94,32 @@ class upload_journal {
         char machine[256] = "";
         ::gethostname(machine, sizeof machine - 1);
         nlohmann::json key{registry.text(), repository, which.text(), machine, ::geteuid()};
-        auto const name =
-            digest::of<sha256>(as_bytes(key.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
-        auto path = folder + "/" + std::string{name.encoded()} + ".json";
-        unique_fd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
-        if (!fd) throw system_error{"write", path, errno};
-        if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return std::nullopt;
-        struct ::stat held {
-        }, there{};
-        // Another process may have finished, and removed it, just now.
-        if (::fstat(fd.get(), &held) != 0 || ::stat(path.c_str(), &there) != 0 || held.st_ino != there.st_ino)
-            return std::nullopt;
-        return entry{std::move(fd), std::move(path), std::move(key)};
+        auto path =
+            folder + "/" + std::string{digest::of<sha256>(as_bytes(in_json(key))).encoded()} + ".json";
+        for (;;) {
+            unique_fd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600)};
+            if (!fd && (errno == ELOOP || errno == EISDIR || errno == ENXIO)) return std::nullopt;
+            if (!fd) throw system_error{"write", path, errno};
+            if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return std::nullopt;
+            struct ::stat held {
+            }, there{};
+            if (::fstat(fd.get(), &held) != 0) throw system_error{"read", path, errno};
+            if (!S_ISREG(held.st_mode) || held.st_uid != ::geteuid()) return std::nullopt;
+            // Between the two calls another process may have finished, and removed it.
+            if (::stat(path.c_str(), &there) != 0 || held.st_dev != there.st_dev ||
+                held.st_ino != there.st_ino)
+                continue;
+            ::fchmod(fd.get(), 0600);
+            return entry{std::move(fd), std::move(path), std::move(key)};
+        }
     }
 
   private:
+    // A registry may put any bytes into a location.
+    static std::string in_json(nlohmann::json const& value) {
+        return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    }
+
     std::string folder_;
 };
 

@@ -2,10 +2,10 @@
 // known_repositories: which repository of a registry has which blob, as far as earlier pushes and pulls have shown. A
 // blob that is asked for in another repository of that registry can be mounted instead of uploaded.
 //
-//     FOLDER/repositories/<registry>.json      {"sha256:...": ["library/app", ...], ...}
+//     FOLDER/repositories/<registry>.json      [["sha256:...", "library/app"], ...]      the latest stand last
 //
-// It may be wrong, for registries forget blobs: a mount that fails is followed by an upload. Used on several threads
-// at once.
+// It may be wrong, for registries forget blobs: a mount that fails is followed by an upload. Of each registry, the
+// latest 20,000 are written down. Used on several threads at once.
 
 #include <shiplap/bytes/file.hpp>
 #include <shiplap/digest/digest.hpp>
@@ -14,6 +14,8 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -33,14 +35,17 @@ class known_repositories {
 
     void add(origin const& registry, std::string const& repository, digest const& which) {
         std::lock_guard const lock{mutex_};
-        changed_[registry] |= load(registry)[which.text()].insert(repository).second;
+        auto& there = load(registry);
+        pair const seen{which.text(), repository};
+        there.changed |= there.blobs[seen.first].insert(repository).second;
+        if (there.seen.insert(seen).second) there.in_order.push_back(seen);
     }
 
     /// Those that have the blob, apart from `target`: first the one whose path has most in common with it.
     [[nodiscard]] std::vector<std::string> having(origin const& registry, digest const& which,
                                                   std::string const& target) {
         std::lock_guard const lock{mutex_};
-        auto const& blobs = load(registry);
+        auto const& blobs = load(registry).blobs;
         auto const found = blobs.find(which.text());
         if (found == blobs.end()) return {};
         std::vector<std::string> names;
@@ -56,24 +61,32 @@ class known_repositories {
     void save() {
         std::lock_guard const lock{mutex_};
         if (folder_.empty()) return;
-        for (auto& [registry, changed] : changed_) {
-            if (!changed) continue;
+        for (auto& [registry, there] : registries_) {
+            if (!there.changed) continue;
             std::error_code problem;
             if (std::filesystem::create_directories(folder(), problem); problem)
                 throw system_error{"make directory", folder(), problem.value()};
             folder_lock const held{folder()};
-            auto& blobs = blobs_[registry];
-            merge(path_of(registry), blobs);
-            auto document = nlohmann::json::object();
-            for (auto const& [which, names] : blobs) document[which] = names;
-            write_file(path_of(registry), document.dump());
-            changed = false;
+            auto pairs = read(path_of(registry));
+            std::erase_if(pairs, [&](pair const& one) { return there.seen.contains(one); });
+            pairs.insert(pairs.end(), there.in_order.begin(), there.in_order.end());
+            if (pairs.size() > most)
+                pairs.erase(pairs.begin(), pairs.end() - static_cast<std::ptrdiff_t>(most));
+            write_file(path_of(registry), nlohmann::json(pairs).dump(), 0600);
+            there.changed = false;
         }
     }
 
   private:
-    using blob_map = std::map<std::string, std::set<std::string>>;
-    static constexpr std::size_t max_size = 64 * 1024 * 1024;
+    using pair = std::pair<std::string, std::string>; // blob and repository
+    struct registry_facts {
+        std::map<std::string, std::set<std::string>> blobs{}; // all that is known
+        std::set<pair> seen{};                                // by this object
+        std::vector<pair> in_order{};                         // the same, the latest last
+        bool changed = false;                                 // the file does not have all of it
+    };
+    static constexpr std::size_t most = 20'000;
+    static constexpr std::uint64_t max_size = 64 * 1024 * 1024;
 
     [[nodiscard]] std::string folder() const { return folder_ + "/repositories"; }
     [[nodiscard]] std::string path_of(origin const& registry) const {
@@ -82,22 +95,26 @@ class known_repositories {
         return folder() + "/" + name + ".json";
     }
 
-    blob_map& load(origin const& registry) {
-        auto const [found, added] = blobs_.try_emplace(registry);
-        if (added && !folder_.empty()) merge(path_of(registry), found->second);
+    registry_facts& load(origin const& registry) {
+        auto const [found, added] = registries_.try_emplace(registry);
+        if (added && !folder_.empty())
+            for (auto& [which, repository] : read(path_of(registry)))
+                found->second.blobs[which].insert(std::move(repository));
         return found->second;
     }
 
     // What cannot be understood is forgotten: it is no more than a hint.
-    static void merge(std::string const& path, blob_map& into) {
-        if (!std::filesystem::exists(path)) return;
+    static std::vector<pair> read(std::string const& path) {
+        std::error_code problem;
+        auto const size = std::filesystem::file_size(path, problem);
+        if (problem || size > max_size) return {};
         auto const document = nlohmann::json::parse(read_file(path, max_size), nullptr, false);
-        if (!document.is_object()) return;
-        for (auto const& [which, names] : document.items()) {
-            if (!names.is_array()) continue;
-            for (auto const& name : names)
-                if (name.is_string()) into[which].insert(name.get<std::string>());
-        }
+        std::vector<pair> pairs;
+        if (!document.is_array()) return pairs;
+        for (auto const& one : document)
+            if (one.is_array() && one.size() == 2 && one[0].is_string() && one[1].is_string())
+                pairs.emplace_back(one[0].get<std::string>(), one[1].get<std::string>());
+        return pairs;
     }
 
     /// Path components that both begin with.
@@ -112,8 +129,7 @@ class known_repositories {
 
     std::string folder_;
     std::mutex mutex_;
-    std::map<origin, blob_map> blobs_;
-    std::map<origin, bool> changed_;
+    std::map<origin, registry_facts> registries_;
 };
 
 } // namespace shiplap

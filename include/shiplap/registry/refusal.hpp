@@ -14,6 +14,7 @@
 #include <array>
 #include <charconv>
 #include <chrono>
+#include <cstddef>
 #include <ctime>
 #include <optional>
 #include <string>
@@ -31,33 +32,59 @@ struct error_body {
     std::string code, message;
 };
 
-inline error_body parse_error_body(std::string const& text) {
-    auto const document = nlohmann::json::parse(text, nullptr, false);
-    if (document.is_object() && document.contains("errors") && document["errors"].is_array() &&
-        !document["errors"].empty() && document["errors"][0].is_object()) {
-        auto const& first = document["errors"][0];
-        auto const member = [&](char const* name) {
-            auto const found = first.find(name);
-            return found != first.end() && found->is_string() ? found->get<std::string>() : std::string{};
-        };
-        auto message = member("message");
-        if (message.size() > 300) message.resize(300);
-        return {member("code").substr(0, 64), std::move(message)};
-    }
-    std::string words; // a page of a proxy: without its tags, one line of it
-    bool tag = false;
-    for (char const c : text) {
-        if (c == '<') tag = true;
-        bool const blank = tag || c == ' ' || c == '\n' || c == '\r' || c == '\t';
+/// At most `most` bytes of a text, and no part of a character.
+inline std::string beginning(std::string_view text, std::size_t most) {
+    if (text.size() <= most) return std::string{text};
+    while (most != 0 && (static_cast<unsigned char>(text[most]) & 0xc0U) == 0x80U) --most;
+    return std::string{text.substr(0, most)} + "...";
+}
+
+/// What a page says to who looks at it: no tags, no style sheets, no scripts; on one line.
+inline std::string words_of(std::string_view page) {
+    std::string words;
+    while (!page.empty() && words.size() <= 160) {
+        bool const tag = page.front() == '<';
+        if (tag) {
+            bool const hidden = http_headers::same(page.substr(0, 6), "<style") ||
+                                http_headers::same(page.substr(0, 7), "<script");
+            auto const end = hidden ? page.find("</", 1) : page.find('>');
+            page.remove_prefix(hidden ? std::min(end, page.size()) : std::min(end, page.size() - 1) + 1);
+        }
+        bool const blank = tag || std::string_view{" \n\r\t"}.find(page.front()) != std::string_view::npos;
         if (!blank)
-            words += c;
+            words += page.front();
         else if (!words.empty() && words.back() != ' ')
             words += ' ';
-        if (c == '>') tag = false;
-        if (words.size() >= 160) break;
+        if (!tag) page.remove_prefix(1);
     }
     if (words.ends_with(' ')) words.pop_back();
-    return {{}, std::move(words)};
+    return beginning(words, 160);
+}
+
+inline error_body parse_error_body(std::string const& text) {
+    auto const document = nlohmann::json::parse(text, nullptr, false);
+    if (!document.is_object()) return {{}, words_of(text)};
+    auto const member = [](nlohmann::json const& of, char const* name, std::size_t most) {
+        auto const found = of.find(name);
+        return found != of.end() && found->is_string() ? beginning(found->get_ref<std::string const&>(), most)
+                                                       : std::string{};
+    };
+    auto const errors = document.find("errors");
+    if (errors != document.end() && errors->is_array() && !errors->empty() && errors->front().is_object())
+        return {member(errors->front(), "code", 64), member(errors->front(), "message", 300)};
+    for (auto const* const name :
+         {"message", "details", "detail", "error"}) // those who have a form of their own
+        if (auto words = member(document, name, 300); !words.empty()) return {{}, std::move(words)};
+    return {};
+}
+
+/// The text of a refusal, or nothing if that is cut: the status says enough.
+inline std::string read_error_text(http_response& answer) {
+    try {
+        return read_text(answer, max_error_body);
+    } catch (transport_error const&) {
+        return {};
+    }
 }
 
 inline std::string lower_case(std::string text) {
@@ -66,15 +93,27 @@ inline std::string lower_case(std::string text) {
     return text;
 }
 
-/// "120", or a date of RFC 9110, 5.6.7, seen from `now`; none if it is neither.
+/// "120", or a date of RFC 9110, 5.6.7, seen from `now`; none if it is neither. A year at most.
 inline std::optional<std::chrono::seconds> parse_retry_after(std::string const& text, std::time_t now) {
-    long seconds = 0;
-    auto const [end, problem] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-    if (!text.empty() && problem == std::errc{} && end == text.data() + text.size() && seconds >= 0)
-        return std::chrono::seconds{seconds};
-    if (auto const date = ::curl_getdate(text.c_str(), nullptr); date != -1)
-        return std::chrono::seconds{std::max<std::time_t>(0, date - now)};
+    static constexpr std::time_t most = 365 * 24 * 3600;
+    auto const in = [](std::time_t wait) {
+        return std::chrono::seconds{std::clamp<std::time_t>(wait, 0, most)};
+    };
+    if (text.empty()) return std::nullopt;
+    if (text.find_first_not_of("0123456789") == text.npos) {
+        std::time_t wait = most; // more digits than fit are a long time, too
+        std::from_chars(text.data(), text.data() + text.size(), wait);
+        return in(wait);
+    }
+    if (auto const date = ::curl_getdate(text.c_str(), nullptr); date != -1) return in(date - now);
     return std::nullopt;
+}
+
+/// What the clock of the registry shows, where it tells: dates that it names are meant by that clock.
+inline std::time_t time_there(http_headers const& headers) {
+    auto const* const date = headers.find("Date");
+    auto const there = date == nullptr ? std::time_t{-1} : ::curl_getdate(date->c_str(), nullptr);
+    return there == -1 ? std::time(nullptr) : there;
 }
 
 inline bool speaks_of_rate_limit(http_headers const& headers, std::string const& body) {
@@ -90,35 +129,37 @@ inline bool is_transient(int status, http_headers const& headers, std::string co
     return status == 403 && speaks_of_rate_limit(headers, body); // GitHub's way of saying 429
 }
 
-inline std::string advice(int status, std::string const& code, std::string const& host) {
-    if (status == 429 || code == "TOOMANYREQUESTS") return "";
-    if (status == 401) return "; log in, for instance with 'docker login " + host + "'";
+/// What to do about it, as the end of a sentence.
+inline std::string advice(int status, std::string const& code, bool transient, std::string const& login) {
+    if (status == 429 || code == "TOOMANYREQUESTS" || (status == 403 && transient))
+        return "; it limits how often it is asked: try again later, or log in for a higher limit";
+    if (status == 401) return "; log in with '" + login + "', or check the password";
+    if (status == 405 || code == "UNSUPPORTED")
+        return "; it is read-only, or does not offer this: choose another registry";
     if (status == 403)
-        return "; the repository does not exist, or the account that is used may not do this: check its "
-               "name, or log "
-               "in with 'docker login " +
-               host + "'";
-    if (code == "NAME_UNKNOWN") return "; there is no such repository";
-    if (status == 405 || code == "UNSUPPORTED") return "; the registry is read-only, or does not offer this";
-    if (status == 413) return "; a proxy in front of the registry seems to limit the size of requests";
+        return "; the repository does not exist, or the account that is used may not do this: check the "
+               "name, "
+               "or log in with '" +
+               login + "'";
+    if (status == 404 && (code.empty() || code == "NAME_UNKNOWN"))
+        return "; it has no such repository: check the name";
+    if (status == 413)
+        return "; raise the limit of the proxy in front of it, which seems not to take requests of this size";
     if (status >= 300 && status < 400) return "; a redirection is no answer to this request";
+    if (status >= 500 && transient) return "; it is out of order: try again later";
     return "";
 }
 
 } // namespace detail
 
-/// What `answer` says, as an error of `operation` on `subject`. Reads the body.
-inline registry_error refusal(std::string operation, std::string subject, origin const& registry,
-                              http_response& answer) {
-    auto const text = [&] {
-        try {
-            return read_text(answer, detail::max_error_body);
-        } catch (transport_error const&) {
-            return std::string{}; // the status says enough
-        }
-    }();
+/// What `answer` says, as an error of `operation` on `subject`. Reads the body. `by` is who answered: the registry, or
+/// who keeps its blobs.
+inline registry_error refusal(std::string operation, std::string subject, registry_access const& access,
+                              origin const& by, http_response& answer) {
+    auto const text = detail::read_error_text(answer);
     auto const body = detail::parse_error_body(text);
-    failure_facts facts{.retryable = detail::is_transient(answer.status, answer.headers, text),
+    bool const transient = detail::is_transient(answer.status, answer.headers, text);
+    failure_facts facts{.retryable = transient,
                         .http_status = answer.status,
                         .registry_code = body.code,
                         .registry_message = body.message};
@@ -126,12 +167,16 @@ inline registry_error refusal(std::string operation, std::string subject, origin
          {"X-Request-Id", "Docker-Request-Id", "X-GitHub-Request-Id", "X-Amz-Request-Id"})
         if (facts.request_id.empty()) facts.request_id = answer.headers.get(header);
     if (auto const* const after = answer.headers.find("Retry-After"))
-        facts.retry_after = detail::parse_retry_after(*after, std::time(nullptr));
+        facts.retry_after = detail::parse_retry_after(*after, detail::time_there(answer.headers));
 
-    auto reason = registry.authority() + " answered " + std::to_string(answer.status);
+    auto reason = printable(by.authority()) + " answered " + std::to_string(answer.status);
     if (!body.code.empty()) reason += " " + printable(body.code);
     if (!body.message.empty()) reason += " (" + printable(body.message) + ")";
-    reason += detail::advice(answer.status, body.code, registry.authority());
+    auto const& name = access.name.empty() ? access.registry.authority() : access.name;
+    if (by == access.registry)
+        reason += detail::advice(answer.status, body.code, transient, "docker login " + printable(name));
+    else
+        reason += "; " + printable(name) + " sent us there: try again, or tell who runs it";
     return {std::move(operation), std::move(subject), std::move(reason), std::move(facts)};
 }
 

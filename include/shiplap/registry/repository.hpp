@@ -4,22 +4,23 @@
 //     repository app{transport, host_of("r.io", false), "library/app"};
 //     if (!app.has_blob(what.digest)) ...
 //
-// Redirections of GET and HEAD are followed, five at most, never from https to http; the transport sends credentials
-// to the registry itself alone. Whatever else is not the answer that the specification wants is a registry_error.
+// Redirections of GET and HEAD are followed, five at most, see location.hpp; the transport sends credentials to the
+// registry itself alone. Whatever else is not the answer that the specification wants is a registry_error.
 
 #include <shiplap/digest/digest.hpp>
-#include <shiplap/image/descriptor.hpp>
-#include <shiplap/image/json.hpp>
+#include <shiplap/error.hpp>
 #include <shiplap/image/media_types.hpp>
+#include <shiplap/image/reference.hpp>
 #include <shiplap/registry/concept.hpp>
 #include <shiplap/registry/hosts.hpp>
+#include <shiplap/registry/location.hpp>
+#include <shiplap/registry/manifest_document.hpp>
 #include <shiplap/registry/refusal.hpp>
-#include <shiplap/store/concept.hpp>
 
 #include <charconv>
 #include <chrono>
 #include <cstdint>
-#include <initializer_list>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,20 +32,14 @@ namespace shiplap {
 /// A place that takes one blob. Each answer of the registry may give it another location, and only the latest counts.
 struct upload_session {
     url location;
-    std::uint64_t min_chunk =
-        0; ///< pieces, but for the last one, must be this long at least (OCI-Chunk-Min-Length)
+    /// Pieces, but for the last one, must be this long at least (OCI-Chunk-Min-Length).
+    std::uint64_t min_chunk = 0;
 };
 
 /// How far an upload got, as the registry sees it.
 struct upload_progress {
     upload_session session;
     std::optional<std::uint64_t> received; ///< bytes from the start on; none: it does not say
-};
-
-/// A manifest or index as it was received: its bytes are never made anew.
-struct manifest_document {
-    descriptor what;
-    std::string text;
 };
 
 template <transport T>
@@ -58,20 +53,23 @@ class repository {
     [[nodiscard]] registry_host const& host() const noexcept { return host_; }
     [[nodiscard]] T& over() const noexcept { return *over_; }
 
-    /// The registry itself: the first candidate that answers.
+    /// The registry itself: the first candidate that answers. Where there are several, the first call asks them; that
+    /// is to be over before other threads join in.
     origin const& registry() {
-        if (host_.candidates.size() > 1) choose_origin();
+        if (host_.candidates.size() > 1) host_.candidates = {find_registry(*over_, host_)};
         return host_.candidates.front();
     }
 
     // --- blobs -------------------------------------------------------------------------------------------
 
-    /// end-2: HEAD, and of this size, if one is given. True also where the registry keeps the size to itself, or knows no HEAD and answers a GET.
+    /// end-2: HEAD, and of this size, if one is given. True also where the registry keeps the size to itself. Where HEAD
+    /// is not known, a GET says as much.
     bool has_blob(digest const& which, std::optional<std::uint64_t> size) {
-        auto answer = follow("HEAD", blob_path(which), {}, pull);
-        if (answer.status == 405 || answer.status == 400) answer = follow("GET", blob_path(which), {}, pull);
+        auto found = follow("HEAD", blob_path(which), {}, pull);
+        if (found.knows_no_head()) found = follow("GET", blob_path(which), {}, pull);
+        auto& answer = found.what;
         if (answer.status == 404) return false;
-        if (answer.status != 200) throw refused("find blob", which.text(), answer);
+        if (answer.status != 200) throw refused("find blob", which.text(), answer, found.by);
         auto const length = number(answer.headers.get("Content-Length"));
         return !length || !size || *length == *size;
     }
@@ -80,9 +78,18 @@ class repository {
     http_response get_blob(digest const& which, std::uint64_t offset) {
         http_headers headers;
         if (offset != 0) headers.add("Range", "bytes=" + std::to_string(offset) + "-");
-        auto answer = follow("GET", blob_path(which), std::move(headers), pull);
-        if (answer.status != 200 && answer.status != 206) throw refused("read blob", which.text(), answer);
-        return answer;
+        auto found = follow("GET", blob_path(which), std::move(headers), pull);
+        auto const status = found.what.status;
+        if (status != 200 && !(status == 206 && offset != 0))
+            throw refused("read blob", which.text(), found.what, found.by);
+        auto const range = found.what.headers.get("Content-Range");
+        if (status == 206 && !range.empty() && !range.starts_with("bytes " + std::to_string(offset) + "-"))
+            throw registry_error{"read blob",
+                                 shown(which.text()),
+                                 printable(found.by.authority()) + " sends '" + printable(range) +
+                                     "' instead of what follows byte " + std::to_string(offset),
+                                 {.http_status = status}};
+        return std::move(found.what);
     }
 
     /// end-11: asks for the blob of another repository of this registry. An upload where the registry would rather
@@ -105,7 +112,7 @@ class repository {
             if (answer.status == 201) return {.mounted = true};
             if (answer.status == 202) return {.session = first_session(target, answer)};
         } catch (
-            remote_error const&) { // a token for both repositories may be refused, or anything else go wrong
+            remote_error const&) { // NOLINT(bugprone-empty-catch): a plain upload will tell what is wrong
         }
         return {};
     }
@@ -126,11 +133,9 @@ class repository {
     /// end-6: the last request of an upload, with what is left of the blob, or with nothing.
     http_response put_upload(upload_session const& session, digest const& which,
                              std::optional<http_body> body, std::chrono::milliseconds patience) {
-        auto target = session.location;
-        // Some registries put it there themselves.
-        if (target.query().find("digest=") == std::string::npos)
-            target = target.with_query("digest", which.text());
-        return over_->send(upload_request("PUT", std::move(target), std::move(body), patience));
+        // Behind a digest= that the registry put there itself, which may be any.
+        return over_->send(upload_request("PUT", session.location.with_query("digest", which.text()),
+                                          std::move(body), patience));
     }
 
     /// end-5: a piece, which starts at byte `offset` of the blob.
@@ -151,14 +156,23 @@ class repository {
     }
 
     /// What an answer says about the session that it is about.
-    static upload_progress progress_of(upload_session const& before, http_response& answer) {
+    static upload_progress progress_of(upload_session const& before, http_response const& answer) {
         upload_progress now{next_session(before.location, answer, before), std::nullopt};
         auto range = answer.headers.get("Range");
         if (range.starts_with("bytes=")) range.erase(0, 6);
         if (auto const dash = range.find('-'); dash != std::string::npos)
-            if (auto const last = number(range.substr(dash + 1)); last && number(range.substr(0, dash)) == 0)
+            if (auto const last = number(range.substr(dash + 1));
+                last && number(range.substr(0, dash)) == 0 &&
+                *last < std::numeric_limits<std::uint64_t>::max())
                 now.received = *last == 0 ? 0 : *last + 1; // "0-0" is what nothing looks like
         return now;
+    }
+
+    /// Gives up an upload; whether the registry understands does not matter.
+    void cancel_upload(upload_session const& session) noexcept try {
+        auto request = upload_request("DELETE", session.location, std::nullopt, std::chrono::seconds{5});
+        (void)over_->send(request);
+    } catch (...) { // NOLINT(bugprone-empty-catch): the registry forgets unfinished uploads by itself
     }
 
     // --- manifests ---------------------------------------------------------------------------------------
@@ -169,16 +183,16 @@ class repository {
         std::optional<shiplap::digest> digest;
     };
     std::optional<manifest_facts> find_manifest(std::string const& name, char const* actions = pull) {
-        auto answer = follow("HEAD", "/manifests/" + name, accept_manifests(), actions);
-        if (answer.status == 404) return std::nullopt;
-        if (answer.status == 405 || answer.status == 400) {
+        auto found = follow("HEAD", manifest_path(name), accept_manifests(), actions);
+        if (found.what.status == 404) return std::nullopt;
+        if (found.knows_no_head()) {
             auto const document = get_manifest(name);
             if (!document) return std::nullopt;
             return manifest_facts{document->what.digest};
         }
-        if (answer.status != 200) throw refused("find manifest", name, answer);
+        if (found.what.status != 200) throw refused("find manifest", name, found.what, found.by);
         try {
-            return manifest_facts{digest::parse(answer.headers.get("Docker-Content-Digest"))};
+            return manifest_facts{digest::parse(found.what.headers.get("Docker-Content-Digest"))};
         } catch (format_error const&) {
             return manifest_facts{}; // no digest is as good as a broken one
         }
@@ -187,17 +201,19 @@ class repository {
     /// end-3: GET. If `name` is a digest, the bytes have that digest; else it is computed from them, as sha256. None if
     /// there is no such manifest.
     std::optional<manifest_document> get_manifest(std::string const& name) {
-        auto answer = follow("GET", "/manifests/" + name, accept_manifests(), pull);
-        if (answer.status == 404) return std::nullopt;
-        if (answer.status != 200) throw refused("read manifest", name, answer);
-        return document(name, answer);
+        return again_if_cut([&]() -> std::optional<manifest_document> {
+            auto found = follow("GET", manifest_path(name), accept_manifests(), pull);
+            if (found.what.status == 404) return std::nullopt;
+            if (found.what.status != 200) throw refused("read manifest", name, found.what, found.by);
+            return read_manifest_document(name, shown(name), found.what);
+        });
     }
 
     /// end-7: `name` is a tag or the digest.
     http_response put_manifest(std::string const& name, std::string const& media_type,
                                std::string const& text) {
         span_source body{text};
-        http_request request{.method = "PUT", .target = at("/manifests/" + name), .access = access_for(push)};
+        http_request request{.method = "PUT", .target = at(manifest_path(name)), .access = access_for(push)};
         request.headers.add("Content-Type", media_type);
         request.body = http_body{body, text.size(), 0};
         request.patience = std::chrono::minutes{2};
@@ -206,7 +222,7 @@ class repository {
 
     /// An answer that is not what was hoped for, as an error.
     registry_error refused(std::string operation, std::string const& subject, http_response& answer) {
-        return refusal(std::move(operation), shown(subject), registry(), answer);
+        return refused(std::move(operation), subject, answer, registry());
     }
 
     /// "r.io/library/app@sha256:..." or "r.io/library/app:tag": for messages.
@@ -228,6 +244,14 @@ class repository {
     url at(std::string const& path) { return url::parse(registry().text() + "/v2/" + name_ + path); }
 
     static std::string blob_path(digest const& which) { return "/blobs/" + which.text(); }
+    /// Throws format_error for what is neither tag nor digest: it could lead out of the repository.
+    static std::string manifest_path(std::string const& name) {
+        if (name.find(':') != name.npos)
+            (void)digest::parse(name);
+        else if (!detail::is_tag(name))
+            throw format_error{"find manifest", name, "is neither a tag nor a digest"};
+        return "/manifests/" + name;
+    }
 
     static http_headers accept_manifests() {
         http_headers headers;
@@ -245,9 +269,45 @@ class repository {
         return value;
     }
 
+    // What is sent in one piece, and comes in none, is asked for again if the transport is one that does so.
+    template <class Work>
+    auto again_if_cut(Work const& work) {
+        if constexpr (requires(T & over, origin const& host) { over.attempts_at(host); }) {
+            for (auto attempts = over_->attempts_at(registry());;) {
+                try {
+                    return work();
+                } catch (transport_error const& failure) {
+                    if (!failure.facts().retryable || failure.facts().attempts > 1)
+                        throw; // the transport has tried hard already
+                    attempts.failed(failure);
+                }
+            }
+        } else {
+            return work();
+        }
+    }
+
+    registry_error refused(std::string operation, std::string const& subject, http_response& answer,
+                           origin const& by) {
+        return refusal(std::move(operation), shown(subject), access_for(pull), by, answer);
+    }
+
+    /// An answer, and whose it is in the end.
+    struct found_answer {
+        http_response what;
+        origin by;
+        bool moved = false;
+
+        // Addresses that are signed for GET are forbidden to HEAD.
+        [[nodiscard]] bool knows_no_head() const {
+            return what.status == 405 || what.status == 400 || what.status == 501 ||
+                   (moved && what.status == 403);
+        }
+    };
+
     // GET and HEAD may be sent elsewhere: registries keep blobs in the storage of others.
-    http_response follow(std::string const& method, std::string const& path, http_headers headers,
-                         char const* actions) {
+    found_answer follow(std::string const& method, std::string const& path, http_headers headers,
+                        char const* actions) {
         http_request request{.method = method,
                              .target = at(path),
                              .access = access_for(actions),
@@ -256,16 +316,15 @@ class repository {
             auto answer = over_->send(request);
             bool const elsewhere = answer.status == 301 || answer.status == 302 || answer.status == 303 ||
                                    answer.status == 307 || answer.status == 308;
-            auto const* const location = answer.headers.find("Location");
-            if (!elsewhere || location == nullptr || hops == 5) return answer;
-            auto next = request.target.resolve(*location);
-            if (request.target.from().is_https() && !next.from().is_https())
+            auto next = elsewhere ? location_of(request.target, answer) : std::nullopt;
+            if (!next) return {std::move(answer), request.target.from(), hops != 0};
+            if (hops == 5)
                 throw registry_error{method,
                                      request.target.shown(),
-                                     "the registry sends us from https to http",
+                                     "we were sent from place to place five times, and now again",
                                      {.http_status = answer.status}};
-            if (next.from() != registry()) request.addresses = address_rule::public_only;
-            request.target = std::move(next);
+            request.addresses = rule_for(*next, registry());
+            request.target = std::move(*next);
         }
     }
 
@@ -277,20 +336,11 @@ class repository {
         request.body = std::move(body);
         request.patience = patience;
         request.repeatable = false;
-        if (request.target.from() != registry()) request.addresses = address_rule::public_only;
+        request.addresses = rule_for(request.target, registry());
         return request;
     }
 
-  public:
-    /// Gives up an upload; whether the registry understands does not matter.
-    void cancel_upload(upload_session const& session) noexcept try {
-        auto request = upload_request("DELETE", session.location, std::nullopt, std::chrono::seconds{5});
-        (void)over_->send(request);
-    } catch (...) { // NOLINT(bugprone-empty-catch): the registry forgets unfinished uploads by itself
-    }
-
-  private:
-    static upload_session first_session(url const& asked, http_response& answer) {
+    static upload_session first_session(url const& asked, http_response const& answer) {
         if (answer.headers.find("Location") == nullptr)
             throw registry_error{"upload",
                                  asked.shown(),
@@ -300,70 +350,10 @@ class repository {
     }
 
     // The latest Location counts, verbatim; an answer without one leaves it as it was.
-    static upload_session next_session(url const& asked, http_response& answer, upload_session next) {
-        auto const locations = answer.headers.all("Location");
-        if (locations.size() > 1)
-            throw registry_error{
-                "upload", asked.shown(), "the registry gave two Locations", {.http_status = answer.status}};
-        if (!locations.empty()) {
-            next.location = asked.resolve(locations.front());
-            if (asked.from().is_https() && !next.location.from().is_https())
-                throw registry_error{"upload",
-                                     asked.shown(),
-                                     "the registry sends us from https to http",
-                                     {.http_status = answer.status}};
-            if (next.location.has_user())
-                throw registry_error{"upload",
-                                     asked.shown(),
-                                     "the Location of the registry names a user",
-                                     {.http_status = answer.status}};
-        }
+    static upload_session next_session(url const& asked, http_response const& answer, upload_session next) {
+        if (auto to = location_of(asked, answer)) next.location = std::move(*to);
         if (auto const least = number(answer.headers.get("OCI-Chunk-Min-Length"))) next.min_chunk = *least;
         return next;
-    }
-
-    manifest_document document(std::string const& name, http_response& answer) {
-        auto text = read_text(answer, max_document_size + 1);
-        if (text.size() > max_document_size)
-            throw format_error{"read manifest", shown(name),
-                               "is larger than " + std::to_string(max_document_size) + " bytes"};
-        auto which =
-            name.find(':') == std::string::npos ? digest::of<sha256>(as_bytes(text)) : digest::parse(name);
-        verify(as_bytes(text), which);
-        auto const size = text.size();
-        return {{media_type_of(name, text, answer.headers.get("Content-Type")), std::move(which), size},
-                std::move(text)};
-    }
-
-    // A document and its Content-Type must not disagree, lest two readers see two images (CVE-2021-41190).
-    std::string media_type_of(std::string const& name, std::string const& text, std::string content_type) {
-        content_type = content_type.substr(0, content_type.find_first_of("; "));
-        auto const document = parse_json(text, shown(name));
-        auto const own = document.find("mediaType");
-        if (own == document.end() || !own->is_string()) return content_type;
-        auto said = own->template get<std::string>();
-        if (said != content_type && (is_index_type(content_type) || is_manifest_type(content_type)))
-            throw format_error{"read manifest", shown(name),
-                               "came as '" + printable(content_type) + "' and says of itself that it is '" +
-                                   printable(said) + "'"};
-        return said;
-    }
-
-    void choose_origin() {
-        auto const candidates = host_.candidates;
-        for (std::size_t i = 0; i < candidates.size(); ++i) {
-            try {
-                (void)over_->send(
-                    {.method = "GET",
-                     .target = url::parse(candidates[i].text() + "/v2/"),
-                     .access = {.registry = candidates[i], .name = host_.name, .insecure = true},
-                     .repeatable = false});
-                host_.candidates = {candidates[i]};
-                return;
-            } catch (transport_error const&) {
-                if (i + 1 == candidates.size()) throw;
-            }
-        }
     }
 
     T* over_;

@@ -23,10 +23,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
 #include <utility>
+#include <variant>
 
 namespace shiplap {
 
@@ -103,22 +105,23 @@ template <pause_clock Clock>
 class retry_session {
   public:
     retry_session(retry_policy const& policy, detail::host_pauses& pauses, origin host, Clock& clock)
-        : policy_{policy},
-          pauses_{pauses},
-          host_{std::move(host)},
-          clock_{clock},
-          started_{clock.now()},
-          moved_{started_} {}
+        : policy_{policy}, pauses_{pauses}, host_{std::move(host)}, clock_{clock}, started_{clock.now()} {}
 
     /// Call before each attempt: waits while the host wants no requests.
     void wait_for_host() {
-        for (auto now = clock_.now(); now < pauses_.until(host_); now = clock_.now())
-            clock_.sleep(std::chrono::ceil<std::chrono::milliseconds>(pauses_.until(host_) - now));
+        using std::chrono::milliseconds;
+        auto until = pauses_.until(host_);
+        for (auto now = clock_.now(); now < until; now = clock_.now()) {
+            // A little more than asked for, so that not all come back in the same moment.
+            auto const more = pauses_.random_part(milliseconds{250});
+            clock_.sleep(std::chrono::ceil<milliseconds>(until - now) + more);
+            until = pauses_.until(host_);
+        }
     }
 
     /// Something got through: the time without progress starts anew.
     void progressed() {
-        moved_ = clock_.now();
+        failing_since_.reset();
         in_a_row_ = 0;
         unreachable_ = 0;
     }
@@ -135,7 +138,7 @@ class retry_session {
 
     /// Makes everybody wait as a refusal asks for, without another attempt of this session.
     void heed(failure_facts const& facts) {
-        if (facts.retry_after && *facts.retry_after <= policy_.budget)
+        if (wants_pause(facts) && *facts.retry_after <= policy_.budget)
             pauses_.extend(host_, clock_.now() + *facts.retry_after);
     }
 
@@ -145,22 +148,27 @@ class retry_session {
         facts.attempts = ++attempts_;
         auto const now = clock_.now();
         facts.elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(now - started_);
-        if (!facts.retryable || policy_.budget.count() == 0 || unreachable_ >= policy_.connect_attempts)
+        // An upload may take hours before it fails for the first time: the budget is for what comes then.
+        if (!failing_since_) failing_since_ = now;
+        auto const left =
+            policy_.budget - std::chrono::floor<std::chrono::milliseconds>(now - *failing_since_);
+        if (!facts.retryable || left.count() <= 0 || unreachable_ >= policy_.connect_attempts)
             give_up(failure, std::move(facts), "");
-        auto const pause = next_pause(facts);
-        if (now + pause > moved_ + policy_.budget)
-            give_up(failure, std::move(facts),
-                    facts.retry_after && *facts.retry_after > policy_.budget
-                        ? "; it asks to come back in " + detail::in_words(*facts.retry_after)
-                        : "");
-        if (facts.retry_after) pauses_.extend(host_, now + *facts.retry_after);
-        clock_.sleep(pause);
+        if (!wants_pause(facts)) return clock_.sleep(std::min(next_pause(), left));
+        if (*facts.retry_after > left) {
+            auto const more = "; it asks to come back in " + detail::in_words(*facts.retry_after);
+            give_up(failure, std::move(facts), more);
+        }
+        pauses_.extend(host_, now + *facts.retry_after);
+        wait_for_host();
     }
 
-    std::chrono::milliseconds next_pause(failure_facts const& facts) {
-        // A little more than asked for, and not all in the same moment.
-        if (facts.retry_after)
-            return *facts.retry_after + pauses_.random_part(std::chrono::milliseconds{250});
+    // "At once", said again and again, is no pause to go by.
+    static bool wants_pause(failure_facts const& facts) {
+        return facts.retry_after && facts.retry_after->count() > 0;
+    }
+
+    std::chrono::milliseconds next_pause() {
         auto const doublings = std::min(in_a_row_++, 16U);
         return pauses_.random_part(std::min(policy_.longest_pause, policy_.first_pause * (1L << doublings)));
     }
@@ -186,7 +194,8 @@ class retry_session {
     detail::host_pauses& pauses_;
     origin host_;
     Clock& clock_;
-    std::chrono::steady_clock::time_point started_, moved_;
+    std::chrono::steady_clock::time_point started_;
+    std::optional<std::chrono::steady_clock::time_point> failing_since_{}; // without progress
     unsigned attempts_ = 0, in_a_row_ = 0, unreachable_ = 0;
 };
 
@@ -199,29 +208,15 @@ class retrying {
         : policy_{policy}, shared_{std::make_shared<shared_state>(std::move(next), std::move(clock))} {}
 
     http_response send(http_request const& request) {
-        auto const host = request.target.from();
-        auto attempts = attempts_at(host);
+        auto attempts = attempts_at(request.target.from());
         for (;;) {
             attempts.wait_for_host();
-            try {
-                auto answer = shared_->next.send(request);
-                if (!may_be_transient(answer.status)) return answer;
-                // What it says decides, and must still be there for who asked.
-                auto text = read_text(answer, detail::max_error_body);
-                http_response whole{answer.status, std::move(answer.headers),
-                                    any_byte_source{owned_text{text}}};
-                if (!detail::is_transient(whole.status, whole.headers, text)) return whole;
-                auto failure = refusal(request.method, request.target.shown(), host, whole);
-                if (!request.repeatable) {
-                    attempts.heed(failure.facts());
-                    whole.body = any_byte_source{owned_text{std::move(text)}};
-                    return whole;
-                }
-                attempts.failed(failure);
-            } catch (transport_error const& failure) {
-                if (!request.repeatable) throw;
-                attempts.failed(failure);
-            }
+            auto outcome = attempt(request, attempts);
+            if (auto* const answer = std::get_if<http_response>(&outcome)) return std::move(*answer);
+            if (auto const* const refused = std::get_if<registry_error>(&outcome))
+                attempts.failed(*refused);
+            else
+                attempts.failed(std::get<transport_error>(outcome));
         }
     }
 
@@ -247,6 +242,32 @@ class retrying {
         Clock clock;
         detail::host_pauses pauses;
     };
+
+    // What is no answer for the caller, but a reason to try again or to give up, is returned as an error.
+    std::variant<http_response, registry_error, transport_error> attempt(http_request const& request,
+                                                                         session& attempts) {
+        try {
+            auto answer = shared_->next.send(request);
+            if (!may_be_transient(answer.status)) return answer;
+            // What it says decides, and must still be there for who asked.
+            auto text = detail::read_error_text(answer);
+            answer.body = any_byte_source{owned_text{text}};
+            if (!detail::is_transient(answer.status, answer.headers, text)) return answer;
+            auto failure = refusal(request.method, request.target.shown(), request.access,
+                                   request.target.from(), answer);
+            if (request.repeatable) return failure;
+            attempts.heed(failure.facts());
+            answer.body = any_byte_source{owned_text{std::move(text)}};
+            return answer;
+        } catch (
+            registry_error const& failure) { // of who logs in for us: its service may be out of order, too
+            if (!request.repeatable) throw;
+            return failure;
+        } catch (transport_error const& failure) {
+            if (!request.repeatable) throw;
+            return failure;
+        }
+    }
 
     static bool may_be_transient(int status) { return status == 403 || status == 408 || status >= 425; }
 
