@@ -320,3 +320,24 @@ TEST_CASE("a base may share its store", "[base]") {
     result.base.reset();
     CHECK(watched.expired());
 }
+
+TEST_CASE("a configuration that is given takes the place of the base's, whose history is still its own",
+          "[base]") {
+    temp_dir dir;
+    auto const from = make_base();
+    build_result result{.layers = {tree(dir)},
+                        .config =
+                            R"({"architecture":"arm64","os":"linux","config":{"User":"1"},"history":[)"
+                            R"({"created":"2020-01-01T00:00:00Z","created_by":"ADD"},)"
+                            R"({"created":"2020-01-02T00:00:00Z","created_by":"ENV A=1","empty_layer":true},)"
+                            R"({"created":"2020-01-03T00:00:00Z","created_by":"another RUN"}]})",
+                        .base = read_base(from.blobs, from.root)};
+    exporter out{gzip{}, oci_media_types{}, sha256{}, memory_sink{}};
+    auto const text = read_blob(out.sink().store(), out(result, {.epoch = 60}).config);
+    CHECK_THAT(text, contains(R"("config":{"User":"1"})"));
+    auto const config = read_config(text, "c");
+    CHECK(config.diff_ids.size() == 3);
+    REQUIRE(config.history.size() == 4);
+    CHECK(config.history[1] == read_config(from.config, "c").history[1]);
+    CHECK(config.history[2].created == zoned_time{{60, 0}, 0}); // not the base's any more
+}
