@@ -21,6 +21,7 @@ namespace {
 using namespace std::chrono_literals;
 constexpr auto redraw_interval = 100ms;
 constexpr auto plain_interval = 5s;
+constexpr std::uint64_t worth_a_line = 64 << 20; // registries hash, and some move, so many bytes for a while
 
 using clock = progress_display::clock;
 using activity = progress_display::activity;
@@ -82,7 +83,7 @@ struct pace {
 
 // "copied" contents that the destination had already move no bytes.
 std::string outcome(activity const& one, clock::time_point now) {
-    if (one.done == 0 && one.total.value_or(0) != 0) return "already there";
+    if (one.done == 0 && (one.total.value_or(0) != 0 || one.verb == "deliver")) return "already there";
     return human_size(one.done) + " in " + duration(pace{one, now}.elapsed);
 }
 
@@ -106,7 +107,10 @@ std::string live_line(activity const& one, clock::time_point now, std::size_t wi
         facts.push_back({format("%3.0f%%", share * 100), 5});
     }
     facts.push_back({human_size(one.done), 4});
-    if (one.done != 0) facts.push_back({pace.speed(), 2});
+    if (one.waiting)
+        facts.push_back({"waiting for the registry to commit", 3});
+    else if (one.done != 0)
+        facts.push_back({pace.speed(), 2});
     if (auto eta = pace.eta(one); !eta.empty()) facts.push_back({std::move(eta), 3});
 
     auto const length = [&] {
@@ -214,7 +218,9 @@ void progress_display::show_json(shiplap::progress_event const& event, clock::ti
 void progress_display::show_plain(activity& one, clock::time_point now) const {
     auto const head = one.verb + " " + one.subject + ": ";
     if (one.finished) return print(head + outcome(one, now) + "\n");
-    if (now - one.told < plain_interval) return;
+    if (one.waiting && one.done >= worth_a_line)
+        return print(head + human_size(one.done) + " sent, waiting for the registry to commit\n");
+    if (one.waiting || now - one.told < plain_interval) return;
     one.told = now;
     pace const pace{one, now};
     auto const eta = pace.eta(one);

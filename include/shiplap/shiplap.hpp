@@ -78,6 +78,7 @@
 #include <shiplap/sink/layout.hpp>
 #include <shiplap/sink/memory.hpp>
 #include <shiplap/sink/oci_archive.hpp>
+#include <shiplap/sink/overall_progress.hpp>
 #include <shiplap/sink/push_target.hpp>
 #include <shiplap/sink/root_directory.hpp>
 #include <shiplap/sink/rootfs_tar.hpp>

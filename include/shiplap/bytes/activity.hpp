@@ -41,6 +41,8 @@ class activity {
         told_ = event_.done;
         tell(progress_event::kind::advanced);
     }
+    /// The total has turned out to be another one.
+    void expect(std::uint64_t total) { event_.total = total; }
     void wait() { tell(progress_event::kind::waiting); }
     void finish() { tell(progress_event::kind::finished); }
 

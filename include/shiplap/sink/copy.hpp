@@ -18,6 +18,7 @@
 #include <shiplap/bytes/progress.hpp>
 #include <shiplap/image/reference.hpp>
 #include <shiplap/sink/concept.hpp>
+#include <shiplap/sink/overall_progress.hpp>
 #include <shiplap/store/concept.hpp>
 #include <shiplap/store/graph.hpp>
 
@@ -43,28 +44,34 @@ namespace detail {
 /// Another content failed, so this one is of no use.
 struct copy_stopped {};
 
+/// What the contents of one image have in common on their way to a remote_sink.
+struct delivery_course {
+    overall_progress whole;
+    std::atomic<bool> stopped = false;
+};
+
 /// A source that tells how far its reader is: what is read a second time does not count. Throws copy_stopped when the
 /// bytes are not wanted any more.
 template <replayable_source R>
 class counted_source {
   public:
-    counted_source(R from, std::uint64_t size, activity& told, bool awaits_answer,
-                   std::atomic<bool> const* stopped)
-        : from_{std::move(from)},
-          size_{size},
-          told_{told},
-          awaits_answer_{awaits_answer},
-          stopped_{stopped} {}
+    counted_source(R from, std::uint64_t size, activity& told, delivery_course* course)
+        : from_{std::move(from)}, size_{size}, told_{told}, course_{course} {}
 
     std::size_t read(bytes_span into) {
-        if (stopped_ != nullptr && *stopped_) throw copy_stopped{};
+        if (course_ != nullptr && course_->stopped) throw copy_stopped{};
         auto const n = from_.read(into);
         at_ += n;
         if (at_ <= furthest_) return n;
-        told_.advance(at_ - std::exchange(furthest_, at_));
-        if (at_ == size_ && awaits_answer_) told_.wait();
+        auto const more = at_ - std::exchange(furthest_, at_);
+        told_.advance(more);
+        if (course_ == nullptr) return n;
+        course_->whole.moved(more);
+        if (at_ == size_) told_.wait();
         return n;
     }
+    /// Bytes that were never asked for.
+    [[nodiscard]] std::uint64_t spared() const noexcept { return size_ - furthest_; }
     void rewind() {
         from_.rewind();
         at_ = 0;
@@ -74,8 +81,7 @@ class counted_source {
     R from_;
     std::uint64_t size_, at_ = 0, furthest_ = 0;
     activity& told_;
-    bool awaits_answer_;
-    std::atomic<bool> const* stopped_;
+    delivery_course* course_;
 };
 
 /// Puts one content, unless it is there already. Knows nothing of other contents, so that several can be
@@ -83,14 +89,17 @@ class counted_source {
 template <blob_reader_source From, image_sink To>
 void copy_content(descriptor const& what, From const& from, To& to, progress_ref progress,
                   std::optional<blob_reader_of<From>> opened = std::nullopt,
-                  std::atomic<bool> const* stopped = nullptr) {
+                  delivery_course* course = nullptr) {
     activity told{progress, "copy", what.digest.text(), what.size};
+    auto spared = what.size;
     if (!to.exists(what)) {
         auto reader = opened ? std::move(*opened) : from.reader(what.digest);
         counted_source source{verified_source{std::move(reader), what.digest, what.size}, what.size, told,
-                              remote_sink<To>, stopped};
+                              course};
         to.put(what, source);
+        spared = source.spared();
     }
+    if (course != nullptr) course->whole.spared(spared);
     told.finish();
 }
 
@@ -100,11 +109,11 @@ template <blob_reader_source From, remote_sink To>
 class background_copy {
   public:
     background_copy(From const& from, To& to, progress_ref progress)
-        : from_{from}, to_{to}, progress_{progress} {}
+        : from_{from}, to_{to}, progress_{progress}, course_{overall_progress{progress}} {}
     background_copy(background_copy const&) = delete;
     background_copy& operator=(background_copy const&) = delete;
     ~background_copy() {
-        stopped_ = true;
+        course_.stopped = true;
         join();
     }
 
@@ -124,6 +133,9 @@ class background_copy {
         join();
         if (failure_) std::rethrow_exception(failure_);
     }
+
+    /// Of all that was and will be delivered.
+    [[nodiscard]] delivery_course& course() noexcept { return course_; }
 
   private:
     struct item {
@@ -145,19 +157,19 @@ class background_copy {
         std::unique_lock lock{mutex_};
         for (;;) {
             ++idle_;
-            wake_.wait(lock, [this] { return complete_ || stopped_ || !waiting_.empty(); });
+            wake_.wait(lock, [this] { return complete_ || course_.stopped || !waiting_.empty(); });
             --idle_;
-            if (stopped_ || waiting_.empty()) return;
+            if (course_.stopped || waiting_.empty()) return;
             auto next = std::move(waiting_.front());
             waiting_.pop_front();
             lock.unlock();
             try {
-                copy_content(next.what, from_, to_, progress_, std::move(next.opened), &stopped_);
+                copy_content(next.what, from_, to_, progress_, std::move(next.opened), &course_);
                 lock.lock();
             } catch (...) {
                 lock.lock();
                 if (!failure_) failure_ = std::current_exception();
-                stopped_ = true;
+                course_.stopped = true;
                 wake_.notify_all();
             }
         }
@@ -173,21 +185,22 @@ class background_copy {
     std::vector<std::thread> workers_;
     std::size_t idle_ = 0;
     bool complete_ = false;
-    std::atomic<bool> stopped_ = false;
+    delivery_course course_;
     std::exception_ptr failure_;
 };
 
 /// Puts a manifest or index; first, once more, what a sink has lost of what belongs to it.
 template <blob_reader_source From, image_sink To>
-void copy_document(descriptor const& what, From const& from, To& to, progress_ref progress) {
+void copy_document(descriptor const& what, From const& from, To& to, progress_ref progress,
+                   delivery_course& course) {
     for (unsigned losses = 0;; ++losses) {
         try {
-            return copy_content(what, from, to, progress);
+            return copy_content(what, from, to, progress, std::nullopt, &course);
         } catch (content_missing const& lost) {
             if (losses == 3) throw;
             for (auto const& child : lost.what_is_missing())
                 if (is_document(child))
-                    copy_document(child, from, to, progress);
+                    copy_document(child, from, to, progress, course);
                 else
                     copy_content(child, from, to, progress);
         }
@@ -229,19 +242,24 @@ template <blob_reader_source From, remote_sink To>
 void finish_copy(descriptor const& root, std::span<image_name const> names, From const& from, To& to,
                  progress_ref progress, background_copy<From, To>& under_way) {
     auto const contents = contents_for(to, read_graph(root, from));
+    auto& course = under_way.course();
+    std::uint64_t bytes = 0;
+    for (auto const& what : contents) bytes += what.size;
+    course.whole.expect(root, bytes);
     for (auto const& what : contents)
         if (!is_document(what)) under_way.add(what);
     under_way.wait();
     for (auto const& what : contents)
-        if (is_document(what)) copy_document(what, from, to, progress);
+        if (is_document(what)) copy_document(what, from, to, progress, course);
     publish(root, names, to);
+    course.whole.finish();
 }
 
 } // namespace detail
 
 /// Delivers the image `root` with everything that belongs to it, under `names`; without any, the sink keeps
 /// it by its digest. `env.progress` hears of every content: activity "copy", the digest as subject, bytes
-/// moved; none are moved of what exists. When it throws, nothing has become visible in the sink.
+/// moved; none are moved of what exists. On the way to a remote_sink also of the whole: activity "deliver". When it throws, nothing has become visible in the sink.
 template <blob_reader_source From, image_sink To, class Env>
 void copy(descriptor const& root, std::span<image_name const> names, From const& from, To& to, Env& env) {
     progress_ref const progress{env.progress};

@@ -32,8 +32,8 @@ inline constexpr std::string_view layout_header = R"({"imageLayoutVersion":"1.0.
 /// Throws format_error unless `text` is the oci-layout file of a version that is understood.
 inline void check_layout_header(std::string_view text, std::string_view subject) {
     auto const header = parse_json(text, subject);
-    auto const version = json_node{header, subject}["imageLayoutVersion"];
-    if (version.text() != "1.0.0") version.refuse("only layout version 1.0.0 is understood");
+    auto const written = json_node{header, subject}["imageLayoutVersion"];
+    if (written.text() != "1.0.0") written.refuse("only layout version 1.0.0 is understood");
 }
 
 /// The entry that calls an image `name`, whatever it was called where it comes from.
