@@ -17,9 +17,6 @@
 #include <shiplap/sink/copy.hpp>
 #include <shiplap/store/scratch.hpp>
 
-#include <range/v3/range/conversion.hpp>
-#include <range/v3/view/transform.hpp>
-
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -103,8 +100,9 @@ std::vector<layer_blob> pack_all(std::vector<any_layer_source> const& layers, C 
 }
 
 inline std::vector<reference> parse_names(std::vector<std::string> const& names) {
-    auto const complete = [](std::string const& name) { return reference::parse(name).with_default_tag(); };
-    return names | ranges::views::transform(complete) | ranges::to<std::vector>();
+    std::vector<reference> parsed;
+    for (auto const& name : names) parsed.push_back(reference::parse(name).with_default_tag());
+    return parsed;
 }
 
 inline image_options options_for(build_result const& result, export_options const& options) {

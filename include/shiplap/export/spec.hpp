@@ -11,7 +11,6 @@
 
 #include <range/v3/algorithm/find.hpp>
 #include <range/v3/algorithm/min_element.hpp>
-#include <range/v3/view/reverse.hpp>
 
 #include <algorithm>
 #include <array>
@@ -270,9 +269,10 @@ inline constexpr std::array<spec_builder::option_rule, 13> spec_builder::rules{{
 }};
 
 inline output_type parse_output_type(attributes const& given) {
-    auto const backwards = ranges::views::reverse(given); // the last one counts
-    auto const last = ranges::find(backwards, "type", &attribute::key);
-    if (last == backwards.end())
+    attribute const* last = nullptr; // the one that counts
+    for (auto const& attribute : given)
+        if (attribute.key == "type") last = &attribute;
+    if (last == nullptr)
         throw option_error{"type", "--output requires type=<type>: image, oci, docker, local or tar"};
     if (last->value == "image") return output_type::image;
     if (last->value == "oci") return output_type::oci;

@@ -20,8 +20,6 @@
 
 #include <range/v3/algorithm/sort.hpp>
 #include <range/v3/algorithm/unique.hpp>
-#include <range/v3/range/conversion.hpp>
-#include <range/v3/view/transform.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -115,7 +113,8 @@ class layout_archive {
     /// once.
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
         if (started_) restart();
-        auto order = graph.contents | ranges::views::transform(&image_node::what) | ranges::to<std::vector>();
+        std::vector<descriptor> order;
+        for (auto const& node : graph.contents) order.push_back(node.what);
         ranges::sort(order, {}, &descriptor::digest);
         order.erase(ranges::unique(order, {}, &descriptor::digest), order.end());
         return order;
