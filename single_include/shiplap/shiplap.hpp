@@ -9,11 +9,6 @@
 #include <range/v3/algorithm/contains.hpp>
 #include <range/v3/algorithm/find.hpp>
 #include <range/v3/algorithm/min_element.hpp>
-#include <range/v3/algorithm/sort.hpp>
-#include <range/v3/algorithm/unique.hpp>
-#include <range/v3/range/conversion.hpp>
-#include <range/v3/view/reverse.hpp>
-#include <range/v3/view/transform.hpp>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -6951,8 +6946,9 @@ std::vector<layer_blob> pack_all(std::vector<any_layer_source> const& layers, C 
 }
 
 inline std::vector<reference> parse_names(std::vector<std::string> const& names) {
-    auto const complete = [](std::string const& name) { return reference::parse(name).with_default_tag(); };
-    return names | ranges::views::transform(complete) | ranges::to<std::vector>();
+    std::vector<reference> parsed;
+    for (auto const& name : names) parsed.push_back(reference::parse(name).with_default_tag());
+    return parsed;
 }
 
 inline image_options options_for(build_result const& result, export_options const& options) {
@@ -7425,9 +7421,10 @@ inline constexpr std::array<spec_builder::option_rule, 13> spec_builder::rules{{
 }};
 
 inline output_type parse_output_type(attributes const& given) {
-    auto const backwards = ranges::views::reverse(given); // the last one counts
-    auto const last = ranges::find(backwards, "type", &attribute::key);
-    if (last == backwards.end())
+    attribute const* last = nullptr; // the one that counts
+    for (auto const& attribute : given)
+        if (attribute.key == "type") last = &attribute;
+    if (last == nullptr)
         throw option_error{"type", "--output requires type=<type>: image, oci, docker, local or tar"};
     if (last->value == "image") return output_type::image;
     if (last->value == "oci") return output_type::oci;
@@ -7679,9 +7676,10 @@ class layout_archive {
     /// once.
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
         if (started_) restart();
-        auto order = graph.contents | ranges::views::transform(&image_node::what) | ranges::to<std::vector>();
-        ranges::sort(order, {}, &descriptor::digest);
-        order.erase(ranges::unique(order, {}, &descriptor::digest), order.end());
+        std::map<digest, descriptor> sorted;
+        for (auto const& node : graph.contents) sorted.try_emplace(node.what.digest, node.what);
+        std::vector<descriptor> order;
+        for (auto& [name, what] : sorted) order.push_back(std::move(what));
         return order;
     }
 
@@ -8647,7 +8645,8 @@ class layer_changes {
         std::vector<std::pair<file_identity, directory_state>> all{directories_.begin(), directories_.end()};
         directories_.clear();
         added_.clear();
-        ranges::sort(all, std::greater<>{}, [](auto const& one) { return one.second.path; });
+        std::sort(all.begin(), all.end(),
+                  [](auto const& a, auto const& b) { return a.second.path > b.second.path; });
         for (auto const& [id, wanted] : all) {
             auto const handle = root.find_directory(wanted.path);
             if (!handle) throw system_error{"set time of", wanted.path, errno};

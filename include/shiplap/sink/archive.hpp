@@ -18,12 +18,10 @@
 #include <shiplap/store/layout_index.hpp>
 #include <shiplap/tar/writer.hpp>
 
-#include <range/v3/algorithm/sort.hpp>
-#include <range/v3/algorithm/unique.hpp>
-
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -113,10 +111,10 @@ class layout_archive {
     /// once.
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
         if (started_) restart();
+        std::map<digest, descriptor> sorted;
+        for (auto const& node : graph.contents) sorted.try_emplace(node.what.digest, node.what);
         std::vector<descriptor> order;
-        for (auto const& node : graph.contents) order.push_back(node.what);
-        ranges::sort(order, {}, &descriptor::digest);
-        order.erase(ranges::unique(order, {}, &descriptor::digest), order.end());
+        for (auto& [name, what] : sorted) order.push_back(std::move(what));
         return order;
     }
 
