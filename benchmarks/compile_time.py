@@ -3,10 +3,11 @@
 
     benchmarks/compile_time.py [RUNS [FLAG...]]       default: 5 -O0
 
-Three sources: the headers of the other libraries alone; the umbrella alone; the umbrella and an export of a folder
-into an OCI layout (tests/consume/main.cpp). For g++ and clang++, where they are installed, prints the median of the
+Four sources: the headers of the other libraries alone; the barest program that uses them to export a folder into an
+OCI layout, without shiplap (compile_time/barest_export.cpp); the umbrella alone; the umbrella and such an export
+(tests/consume/main.cpp). For g++ and clang++, where they are installed, prints the median of the
 processor time of each, how far the runs lie apart, and the ratio to the first. Runs are interleaved, so that whatever
-else the machine does disturbs all three alike.
+else the machine does disturbs all alike.
 """
 
 import pathlib
@@ -38,8 +39,9 @@ def main(runs="5", *flags):
         alone, umbrella = pathlib.Path(folder) / "alone.cpp", pathlib.Path(folder) / "umbrella.cpp"
         alone.write_text("\n".join(libraries) + "\n")
         umbrella.write_text("#include <shiplap/shiplap.hpp>\n")
-        sources = {"other libraries alone": alone, "umbrella": umbrella,
-                   "umbrella and an export": ROOT / "tests/consume/main.cpp"}
+        sources = {"other libraries alone": alone,
+                   "used without shiplap": ROOT / "benchmarks/compile_time/barest_export.cpp",
+                   "umbrella": umbrella, "umbrella and an export": ROOT / "tests/consume/main.cpp"}
         for compiler in filter(shutil.which, ("g++", "clang++")):
             runs_of = [[seconds(compiler, flags, source) for source in sources.values()] for _ in range(int(runs))]
             medians = [statistics.median(column) for column in zip(*runs_of)]

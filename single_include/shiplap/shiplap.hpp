@@ -9,11 +9,6 @@
 #include <range/v3/algorithm/contains.hpp>
 #include <range/v3/algorithm/find.hpp>
 #include <range/v3/algorithm/min_element.hpp>
-#include <range/v3/algorithm/sort.hpp>
-#include <range/v3/algorithm/unique.hpp>
-#include <range/v3/range/conversion.hpp>
-#include <range/v3/view/reverse.hpp>
-#include <range/v3/view/transform.hpp>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -339,6 +334,8 @@ class activity {
         told_ = event_.done;
         tell(progress_event::kind::advanced);
     }
+    /// The total has turned out to be another one.
+    void expect(std::uint64_t total) { event_.total = total; }
     void wait() { tell(progress_event::kind::waiting); }
     void finish() { tell(progress_event::kind::finished); }
 
@@ -3831,8 +3828,8 @@ struct uncompressed {
 // before the encoder (its digest is the diff_id of image-spec, config.md) and one after it (the digest of the
 // blob).
 //
-// Given an executor, a tap hashes large chunks there while the next stage works on the same chunk; it waits
-// for the hash before write() returns, so nothing is copied and the order stays.
+// Given an executor, a tap hashes there a copy of what passes, so that hashing, the slowest step where nothing is
+// compressed, overlaps both the write of these bytes and the read of the next ones.
 
 namespace shiplap {
 
@@ -3847,21 +3844,18 @@ class tap {
   public:
     tap() = default;
     explicit tap(executor_ref executor) noexcept : executor_{executor} {}
+    tap(tap const&) = delete; // a task refers to this
+    tap& operator=(tap const&) = delete;
+    ~tap() { wait(); }
 
     template <byte_sink Out>
     void write(bytes_view in, Out& out) {
         size_ += in.size();
-        if (executor_.concurrency() == 0 || in.size() < worth_a_task) {
-            hasher_.update(in);
-            out.write(in);
-            return;
+        for (auto rest = in; !rest.empty();) {
+            auto const piece = rest.first(std::min(rest.size(), largest_copy));
+            hash(piece);
+            rest = rest.subspan(piece.size());
         }
-        completion
-            hashed; // its destructor waits, also when out.write() throws: the task refers to this frame
-        executor_.post([this, in, &hashed] {
-            hasher_.update(in);
-            hashed.signal();
-        });
         out.write(in);
     }
 
@@ -3869,37 +3863,48 @@ class tap {
     void finish(Out&) noexcept {}
 
     /// Digest and size of all that passed. Call once, after the last write().
-    [[nodiscard]] content_facts facts() { return {digest::from_raw<D>(hasher_.finish()), size_}; }
+    [[nodiscard]] content_facts facts() {
+        wait();
+        return {digest::from_raw<D>(hasher_.finish()), size_};
+    }
 
   private:
-    class completion {
-      public:
-        completion() = default;
-        completion(completion const&) = delete;
-        completion& operator=(completion const&) = delete;
-        ~completion() {
-            std::unique_lock lock{mutex_};
-            ready_.wait(lock, [this] { return done_; });
+    void hash(bytes_view piece) {
+        if (executor_.concurrency() == 0 || piece.size() < worth_a_task) {
+            wait();
+            hasher_.update(piece);
+            return;
         }
-        void signal() {
+        next_.assign(piece.begin(), piece.end()); // while the piece before is still being hashed
+        wait();
+        hashed_.swap(next_);
+        hashing_ = true;
+        executor_.post([this] {
+            hasher_.update(hashed_);
             std::lock_guard const lock{
                 mutex_}; // held while notifying: then the waiter cannot be gone too early
-            done_ = true;
-            ready_.notify_one();
-        }
+            hashing_ = false;
+            idle_.notify_one();
+        });
+    }
 
-      private:
-        std::mutex mutex_;
-        std::condition_variable ready_;
-        bool done_ = false;
-    };
+    void wait() {
+        std::unique_lock lock{mutex_};
+        idle_.wait(lock, [this] { return !hashing_; });
+    }
 
     static constexpr std::size_t worth_a_task =
         64 * 1024; // hashing less costs about as much as waking a thread
+    static constexpr std::size_t largest_copy = 4 * transfer_size;
 
     executor_ref executor_;
     typename D::hasher hasher_;
     std::uint64_t size_ = 0;
+
+    std::mutex mutex_;
+    std::condition_variable idle_;
+    bool hashing_ = false; // if so, the task alone uses hasher_ and hashed_
+    std::vector<std::byte> hashed_, next_;
 };
 
 } // namespace shiplap
@@ -7495,8 +7500,8 @@ struct env_ref {
 //
 // Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once.
 // Backpressure is the call stack; parallelism lives inside the encoder, which posts blocks to the executor,
-// or, where there is none to speak of, in the tap, which hashes a chunk on the executor while the same chunk
-// is written.
+// or, where there is none to speak of, in the tap, which hashes a chunk on the executor while that chunk is
+// written and the next one read.
 
 namespace shiplap {
 
@@ -7575,6 +7580,52 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
 
 } // namespace shiplap
 
+// === shiplap/sink/overall_progress.hpp ===
+
+// overall_progress: how far the delivery of a whole image is, beside the activities of its contents. What turns out to be
+// there already counts as less to do, so that rate and remaining time are those of the bytes that move.
+
+namespace shiplap::detail {
+
+/// Activity "deliver", the root's digest as subject. Used on several threads at once.
+class overall_progress {
+  public:
+    explicit overall_progress(progress_ref progress) : progress_{progress} {}
+
+    /// What the image has in all; known only after some of it may have gone.
+    void expect(descriptor const& root, std::uint64_t bytes) {
+        std::lock_guard const lock{mutex_};
+        bytes_ = bytes;
+        told_.emplace(progress_, "deliver", root.digest.text(), left());
+        told_->advance(moved_);
+    }
+    void moved(std::uint64_t bytes) {
+        std::lock_guard const lock{mutex_};
+        moved_ += bytes;
+        if (told_) told_->advance(bytes);
+    }
+    /// These need not move.
+    void spared(std::uint64_t bytes) {
+        std::lock_guard const lock{mutex_};
+        spared_ += bytes;
+        if (told_) told_->expect(left());
+    }
+    void finish() {
+        std::lock_guard const lock{mutex_};
+        if (told_) told_->finish();
+    }
+
+  private:
+    [[nodiscard]] std::uint64_t left() const noexcept { return bytes_ > spared_ ? bytes_ - spared_ : 0; }
+
+    progress_ref progress_;
+    std::mutex mutex_;
+    std::optional<activity> told_;
+    std::uint64_t bytes_ = 0, moved_ = 0, spared_ = 0;
+};
+
+} // namespace shiplap::detail
+
 // === shiplap/sink/copy.hpp ===
 
 // copy: delivers an image from where it is to where it shall be. The one loop behind export, push, pull,
@@ -7598,28 +7649,34 @@ namespace detail {
 /// Another content failed, so this one is of no use.
 struct copy_stopped {};
 
+/// What the contents of one image have in common on their way to a remote_sink.
+struct delivery_course {
+    overall_progress whole;
+    std::atomic<bool> stopped = false;
+};
+
 /// A source that tells how far its reader is: what is read a second time does not count. Throws copy_stopped when the
 /// bytes are not wanted any more.
 template <replayable_source R>
 class counted_source {
   public:
-    counted_source(R from, std::uint64_t size, activity& told, bool awaits_answer,
-                   std::atomic<bool> const* stopped)
-        : from_{std::move(from)},
-          size_{size},
-          told_{told},
-          awaits_answer_{awaits_answer},
-          stopped_{stopped} {}
+    counted_source(R from, std::uint64_t size, activity& told, delivery_course* course)
+        : from_{std::move(from)}, size_{size}, told_{told}, course_{course} {}
 
     std::size_t read(bytes_span into) {
-        if (stopped_ != nullptr && *stopped_) throw copy_stopped{};
+        if (course_ != nullptr && course_->stopped) throw copy_stopped{};
         auto const n = from_.read(into);
         at_ += n;
         if (at_ <= furthest_) return n;
-        told_.advance(at_ - std::exchange(furthest_, at_));
-        if (at_ == size_ && awaits_answer_) told_.wait();
+        auto const more = at_ - std::exchange(furthest_, at_);
+        told_.advance(more);
+        if (course_ == nullptr) return n;
+        course_->whole.moved(more);
+        if (at_ == size_) told_.wait();
         return n;
     }
+    /// Bytes that were never asked for.
+    [[nodiscard]] std::uint64_t spared() const noexcept { return size_ - furthest_; }
     void rewind() {
         from_.rewind();
         at_ = 0;
@@ -7629,8 +7686,7 @@ class counted_source {
     R from_;
     std::uint64_t size_, at_ = 0, furthest_ = 0;
     activity& told_;
-    bool awaits_answer_;
-    std::atomic<bool> const* stopped_;
+    delivery_course* course_;
 };
 
 /// Puts one content, unless it is there already. Knows nothing of other contents, so that several can be
@@ -7638,14 +7694,17 @@ class counted_source {
 template <blob_reader_source From, image_sink To>
 void copy_content(descriptor const& what, From const& from, To& to, progress_ref progress,
                   std::optional<blob_reader_of<From>> opened = std::nullopt,
-                  std::atomic<bool> const* stopped = nullptr) {
+                  delivery_course* course = nullptr) {
     activity told{progress, "copy", what.digest.text(), what.size};
+    auto spared = what.size;
     if (!to.exists(what)) {
         auto reader = opened ? std::move(*opened) : from.reader(what.digest);
         counted_source source{verified_source{std::move(reader), what.digest, what.size}, what.size, told,
-                              remote_sink<To>, stopped};
+                              course};
         to.put(what, source);
+        spared = source.spared();
     }
+    if (course != nullptr) course->whole.spared(spared);
     told.finish();
 }
 
@@ -7655,11 +7714,11 @@ template <blob_reader_source From, remote_sink To>
 class background_copy {
   public:
     background_copy(From const& from, To& to, progress_ref progress)
-        : from_{from}, to_{to}, progress_{progress} {}
+        : from_{from}, to_{to}, progress_{progress}, course_{overall_progress{progress}} {}
     background_copy(background_copy const&) = delete;
     background_copy& operator=(background_copy const&) = delete;
     ~background_copy() {
-        stopped_ = true;
+        course_.stopped = true;
         join();
     }
 
@@ -7667,9 +7726,9 @@ class background_copy {
     void add(descriptor what, std::optional<blob_reader_of<From>> opened = std::nullopt) {
         std::lock_guard const lock{mutex_};
         if (failure_) std::rethrow_exception(failure_); // no use in making more
+        if (!added_.insert(what.digest).second) return; // on its way, or there
         waiting_.push_back({std::move(what), std::move(opened)});
-        if (waiting_.size() > idle_ &&
-            workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
+        if (waiting_.size() > idle_ && workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
             workers_.emplace_back([this] { work(); });
         wake_.notify_one();
     }
@@ -7679,6 +7738,9 @@ class background_copy {
         join();
         if (failure_) std::rethrow_exception(failure_);
     }
+
+    /// Of all that was and will be delivered.
+    [[nodiscard]] delivery_course& course() noexcept { return course_; }
 
   private:
     struct item {
@@ -7700,19 +7762,19 @@ class background_copy {
         std::unique_lock lock{mutex_};
         for (;;) {
             ++idle_;
-            wake_.wait(lock, [this] { return complete_ || stopped_ || !waiting_.empty(); });
+            wake_.wait(lock, [this] { return complete_ || course_.stopped || !waiting_.empty(); });
             --idle_;
-            if (stopped_ || waiting_.empty()) return;
+            if (course_.stopped || waiting_.empty()) return;
             auto next = std::move(waiting_.front());
             waiting_.pop_front();
             lock.unlock();
             try {
-                copy_content(next.what, from_, to_, progress_, std::move(next.opened), &stopped_);
+                copy_content(next.what, from_, to_, progress_, std::move(next.opened), &course_);
                 lock.lock();
             } catch (...) {
                 lock.lock();
                 if (!failure_) failure_ = std::current_exception();
-                stopped_ = true;
+                course_.stopped = true;
                 wake_.notify_all();
             }
         }
@@ -7723,43 +7785,30 @@ class background_copy {
     progress_ref progress_;
     std::mutex mutex_;
     std::condition_variable wake_;
+    std::set<digest> added_;
     std::list<item> waiting_;
     std::vector<std::thread> workers_;
     std::size_t idle_ = 0;
     bool complete_ = false;
-    std::atomic<bool> stopped_ = false;
+    delivery_course course_;
     std::exception_ptr failure_;
 };
 
 /// Puts a manifest or index; first, once more, what a sink has lost of what belongs to it.
 template <blob_reader_source From, image_sink To>
-void copy_document(descriptor const& what, From const& from, To& to, progress_ref progress) {
+void copy_document(descriptor const& what, From const& from, To& to, progress_ref progress,
+                   delivery_course& course) {
     for (unsigned losses = 0;; ++losses) {
         try {
-            return copy_content(what, from, to, progress);
+            return copy_content(what, from, to, progress, std::nullopt, &course);
         } catch (content_missing const& lost) {
             if (losses == 3) throw;
             for (auto const& child : lost.what_is_missing())
                 if (is_document(child))
-                    copy_document(child, from, to, progress);
+                    copy_document(child, from, to, progress, course);
                 else
                     copy_content(child, from, to, progress);
         }
-    }
-}
-
-template <blob_reader_source From, image_sink To>
-void copy_contents(std::vector<descriptor> const& contents, From const& from, To& to, progress_ref progress) {
-    if constexpr (remote_sink<To>) {
-        to.connect(); // here, not on several threads
-        background_copy leaves{from, to, progress};
-        for (auto const& what : contents)
-            if (!is_document(what)) leaves.add(what);
-        leaves.wait();
-        for (auto const& what : contents)
-            if (is_document(what)) copy_document(what, from, to, progress);
-    } else {
-        for (auto const& what : contents) copy_content(what, from, to, progress);
     }
 }
 
@@ -7793,17 +7842,43 @@ void publish(descriptor const& root, std::span<image_name const> names, To& to) 
     to.commit();
 }
 
+/// copy(), of which some contents may be under way.
+template <blob_reader_source From, remote_sink To>
+void finish_copy(descriptor const& root, std::span<image_name const> names, From const& from, To& to,
+                 progress_ref progress, background_copy<From, To>& under_way) {
+    auto const contents = contents_for(to, read_graph(root, from));
+    auto& course = under_way.course();
+    std::uint64_t bytes = 0;
+    for (auto const& what : contents) bytes += what.size;
+    course.whole.expect(root, bytes);
+    for (auto const& what : contents)
+        if (!is_document(what)) under_way.add(what);
+    under_way.wait();
+    for (auto const& what : contents)
+        if (is_document(what)) copy_document(what, from, to, progress, course);
+    publish(root, names, to);
+    course.whole.finish();
+}
+
 } // namespace detail
 
 /// Delivers the image `root` with everything that belongs to it, under `names`; without any, the sink keeps
 /// it by its digest. `env.progress` hears of every content: activity "copy", the digest as subject, bytes
-/// moved; none are moved of what exists. When it throws, nothing has become visible in the sink.
+/// moved; none are moved of what exists. On the way to a remote_sink also of the whole: activity "deliver". When it throws, nothing has become visible in the sink.
 template <blob_reader_source From, image_sink To, class Env>
 void copy(descriptor const& root, std::span<image_name const> names, From const& from, To& to, Env& env) {
-    auto const graph = read_graph(root, from);
-    if (!detail::is_store_of(from, to))
-        detail::copy_contents(detail::contents_for(to, graph), from, to, progress_ref{env.progress});
-    detail::publish(root, names, to);
+    progress_ref const progress{env.progress};
+    if constexpr (remote_sink<To>) {
+        to.connect(); // here, not on several threads
+        detail::background_copy under_way{from, to, progress};
+        detail::finish_copy(root, names, from, to, progress, under_way);
+    } else {
+        auto const graph = read_graph(root, from);
+        if (!detail::is_store_of(from, to))
+            for (auto const& what : detail::contents_for(to, graph))
+                detail::copy_content(what, from, to, progress);
+        detail::publish(root, names, to);
+    }
 }
 
 } // namespace shiplap
@@ -8036,11 +8111,12 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
 }
 
 inline std::vector<reference> parse_names(export_options const& options) {
-    auto const complete = [&](std::string const& text) {
+    std::vector<reference> parsed;
+    for (auto const& text : options.names) {
         auto name = reference::parse(text);
-        return options.by_digest ? name : name.with_default_tag();
-    };
-    return options.names | ranges::views::transform(complete) | ranges::to<std::vector>();
+        parsed.push_back(options.by_digest ? name : name.with_default_tag());
+    }
+    return parsed;
 }
 
 /// What the image is called once its digest is known.
@@ -8107,8 +8183,8 @@ std::string staging_folder(S& sink) {
         return std::filesystem::temp_directory_path().string();
 }
 
-/// What happens to a layer that is ready, while the next one is packed: a remote_sink gets it, and a storing_sink what it
-/// does not hold yet.
+/// Delivery that begins while layers are still packed: a remote_sink gets each that is ready, a storing_sink what it does
+/// not hold yet, others wait.
 template <blob_reader_source From, image_sink To>
 struct early_delivery {
     From const& from;
@@ -8118,7 +8194,13 @@ struct early_delivery {
         if constexpr (storing_sink<To>)
             if (!stored) copy_content(what, from, to, progress);
     }
-    void wait() noexcept {}
+    template <class Env>
+    void finish(descriptor const& root, std::span<image_name const> names, Env& env) {
+        if constexpr (storing_sink<To>)
+            publish(root, names, to); // all of it is there, just made and hashed
+        else
+            copy(root, names, from, to, env);
+    }
 };
 template <blob_reader_source From, remote_sink To>
 struct early_delivery<From, To> {
@@ -8126,8 +8208,11 @@ struct early_delivery<From, To> {
     To& to;
     progress_ref progress;
     background_copy<From, To> under_way{from, to, progress};
-    void add(descriptor what, bool) { under_way.add(std::move(what), from.reader(what.digest)); }
-    void wait() { under_way.wait(); }
+    void add(descriptor const& what, bool) { under_way.add(what, from.reader(what.digest)); }
+    template <class Env>
+    void finish(descriptor const& root, std::span<image_name const> names, Env&) {
+        finish_copy(root, names, from, to, progress, under_way);
+    }
 };
 
 /// Nobody else wants to hear of layers.
@@ -8165,11 +8250,7 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
         image.root.annotations.try_emplace("org.opencontainers.image.created", format_rfc3339(*made));
 
     auto called = names_for(names, image.root.digest, options);
-    early.wait();
-    if constexpr (storing_sink<Sink>)
-        publish(image.root, called.known_as, sink); // all of it is there, just made and hashed
-    else
-        copy(image.root, called.known_as, all, sink, env);
+    early.finish(image.root, called.known_as, env);
     return {std::move(image.root), std::move(image.config_descriptor), std::move(layers),
             std::move(called.told), std::move(image.warnings)};
 }
@@ -8644,9 +8725,10 @@ inline constexpr std::array<spec_builder::option_rule, 21> spec_builder::rules{{
 
 /// The type that counts: the last one. Null if there is none.
 inline attribute const* type_of(attributes const& given) {
-    auto const backwards = ranges::views::reverse(given);
-    auto const last = ranges::find(backwards, "type", &attribute::key);
-    return last == backwards.end() ? nullptr : &*last;
+    attribute const* last = nullptr;
+    for (auto const& one : given)
+        if (one.key == "type") last = &one;
+    return last;
 }
 
 /// type=registry is type=image,push=true.
@@ -8701,8 +8783,8 @@ inline constexpr std::string_view layout_header = R"({"imageLayoutVersion":"1.0.
 /// Throws format_error unless `text` is the oci-layout file of a version that is understood.
 inline void check_layout_header(std::string_view text, std::string_view subject) {
     auto const header = parse_json(text, subject);
-    auto const version = json_node{header, subject}["imageLayoutVersion"];
-    if (version.text() != "1.0.0") version.refuse("only layout version 1.0.0 is understood");
+    auto const written = json_node{header, subject}["imageLayoutVersion"];
+    if (written.text() != "1.0.0") written.refuse("only layout version 1.0.0 is understood");
 }
 
 /// The entry that calls an image `name`, whatever it was called where it comes from.
@@ -8912,9 +8994,10 @@ class layout_archive {
     /// once.
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
         if (started_) restart();
-        auto order = graph.contents | ranges::views::transform(&image_node::what) | ranges::to<std::vector>();
-        ranges::sort(order, {}, &descriptor::digest);
-        order.erase(ranges::unique(order, {}, &descriptor::digest), order.end());
+        std::map<digest, descriptor> sorted;
+        for (auto const& node : graph.contents) sorted.try_emplace(node.what.digest, node.what);
+        std::vector<descriptor> order;
+        for (auto& [name, what] : sorted) order.push_back(std::move(what));
         return order;
     }
 
@@ -9600,7 +9683,8 @@ class layer_changes {
         std::vector<std::pair<file_identity, directory_state>> all{directories_.begin(), directories_.end()};
         directories_.clear();
         added_.clear();
-        ranges::sort(all, std::greater<>{}, [](auto const& one) { return one.second.path; });
+        std::sort(all.begin(), all.end(),
+                  [](auto const& a, auto const& b) { return a.second.path > b.second.path; });
         for (auto const& [id, wanted] : all) {
             auto const handle = root.find_directory(wanted.path);
             if (!handle) throw system_error{"set time of", wanted.path, errno};
@@ -11201,8 +11285,7 @@ exported_image push_image(Sink remote, std::string const& store, export_spec con
         under_way.add(layer, local.store().reader(layer.digest));
     };
     auto image = export_spec_into(local, follow, spec, result, env);
-    under_way.wait();
-    copy(image.root, {}, local.store(), remote, env);
+    finish_copy(image.root, {}, local.store(), remote, env.progress, under_way);
     return image;
 }
 
@@ -11756,7 +11839,7 @@ class entry_writer {
     header_policies policies_;
     tree_walker const& tree_;
     names_by_inode first_names_;
-    // Each read is handed to the thread that hashes: few and large ones cost a tenth less than those of transfer_size.
+    // Each read is handed to the thread that hashes: few and large ones cost a few percent less than those of transfer_size.
     static constexpr std::size_t read_size = 4 * transfer_size;
     std::unique_ptr<std::byte[]> buffer_ = std::make_unique_for_overwrite<std::byte[]>(read_size);
 };

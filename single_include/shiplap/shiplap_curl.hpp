@@ -1363,33 +1363,59 @@ struct error_body {
     std::string code, message;
 };
 
-inline error_body parse_error_body(std::string const& text) {
-    auto const document = nlohmann::json::parse(text, nullptr, false);
-    if (document.is_object() && document.contains("errors") && document["errors"].is_array() &&
-        !document["errors"].empty() && document["errors"][0].is_object()) {
-        auto const& first = document["errors"][0];
-        auto const member = [&](char const* name) {
-            auto const found = first.find(name);
-            return found != first.end() && found->is_string() ? found->get<std::string>() : std::string{};
-        };
-        auto message = member("message");
-        if (message.size() > 300) message.resize(300);
-        return {member("code").substr(0, 64), std::move(message)};
-    }
-    std::string words; // a page of a proxy: without its tags, one line of it
-    bool tag = false;
-    for (char const c : text) {
-        if (c == '<') tag = true;
-        bool const blank = tag || c == ' ' || c == '\n' || c == '\r' || c == '\t';
+/// At most `most` bytes of a text, and no part of a character.
+inline std::string beginning(std::string_view text, std::size_t most) {
+    if (text.size() <= most) return std::string{text};
+    while (most != 0 && (static_cast<unsigned char>(text[most]) & 0xc0U) == 0x80U) --most;
+    return std::string{text.substr(0, most)} + "...";
+}
+
+/// What a page says to who looks at it: no tags, no style sheets, no scripts; on one line.
+inline std::string words_of(std::string_view page) {
+    std::string words;
+    while (!page.empty() && words.size() <= 160) {
+        bool const tag = page.front() == '<';
+        if (tag) {
+            bool const hidden = http_headers::same(page.substr(0, 6), "<style") ||
+                                http_headers::same(page.substr(0, 7), "<script");
+            auto const end = hidden ? page.find("</", 1) : page.find('>');
+            page.remove_prefix(hidden ? std::min(end, page.size()) : std::min(end, page.size() - 1) + 1);
+        }
+        bool const blank = tag || std::string_view{" \n\r\t"}.find(page.front()) != std::string_view::npos;
         if (!blank)
-            words += c;
+            words += page.front();
         else if (!words.empty() && words.back() != ' ')
             words += ' ';
-        if (c == '>') tag = false;
-        if (words.size() >= 160) break;
+        if (!tag) page.remove_prefix(1);
     }
     if (words.ends_with(' ')) words.pop_back();
-    return {{}, std::move(words)};
+    return beginning(words, 160);
+}
+
+inline error_body parse_error_body(std::string const& text) {
+    auto const document = nlohmann::json::parse(text, nullptr, false);
+    if (!document.is_object()) return {{}, words_of(text)};
+    auto const member = [](nlohmann::json const& of, char const* name, std::size_t most) {
+        auto const found = of.find(name);
+        return found != of.end() && found->is_string() ? beginning(found->get_ref<std::string const&>(), most)
+                                                       : std::string{};
+    };
+    auto const errors = document.find("errors");
+    if (errors != document.end() && errors->is_array() && !errors->empty() && errors->front().is_object())
+        return {member(errors->front(), "code", 64), member(errors->front(), "message", 300)};
+    for (auto const* const name :
+         {"message", "details", "detail", "error"}) // those who have a form of their own
+        if (auto words = member(document, name, 300); !words.empty()) return {{}, std::move(words)};
+    return {};
+}
+
+/// The text of a refusal, or nothing if that is cut: the status says enough.
+inline std::string read_error_text(http_response& answer) {
+    try {
+        return read_text(answer, max_error_body);
+    } catch (transport_error const&) {
+        return {};
+    }
 }
 
 inline std::string lower_case(std::string text) {
@@ -1398,15 +1424,27 @@ inline std::string lower_case(std::string text) {
     return text;
 }
 
-/// "120", or a date of RFC 9110, 5.6.7, seen from `now`; none if it is neither.
+/// "120", or a date of RFC 9110, 5.6.7, seen from `now`; none if it is neither. A year at most.
 inline std::optional<std::chrono::seconds> parse_retry_after(std::string const& text, std::time_t now) {
-    long seconds = 0;
-    auto const [end, problem] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-    if (!text.empty() && problem == std::errc{} && end == text.data() + text.size() && seconds >= 0)
-        return std::chrono::seconds{seconds};
-    if (auto const date = ::curl_getdate(text.c_str(), nullptr); date != -1)
-        return std::chrono::seconds{std::max<std::time_t>(0, date - now)};
+    static constexpr std::time_t most = 365 * 24 * 3600;
+    auto const in = [](std::time_t wait) {
+        return std::chrono::seconds{std::clamp<std::time_t>(wait, 0, most)};
+    };
+    if (text.empty()) return std::nullopt;
+    if (text.find_first_not_of("0123456789") == text.npos) {
+        std::time_t wait = most; // more digits than fit are a long time, too
+        std::from_chars(text.data(), text.data() + text.size(), wait);
+        return in(wait);
+    }
+    if (auto const date = ::curl_getdate(text.c_str(), nullptr); date != -1) return in(date - now);
     return std::nullopt;
+}
+
+/// What the clock of the registry shows, where it tells: dates that it names are meant by that clock.
+inline std::time_t time_there(http_headers const& headers) {
+    auto const* const date = headers.find("Date");
+    auto const there = date == nullptr ? std::time_t{-1} : ::curl_getdate(date->c_str(), nullptr);
+    return there == -1 ? std::time(nullptr) : there;
 }
 
 inline bool speaks_of_rate_limit(http_headers const& headers, std::string const& body) {
@@ -1422,35 +1460,37 @@ inline bool is_transient(int status, http_headers const& headers, std::string co
     return status == 403 && speaks_of_rate_limit(headers, body); // GitHub's way of saying 429
 }
 
-inline std::string advice(int status, std::string const& code, std::string const& host) {
-    if (status == 429 || code == "TOOMANYREQUESTS") return "";
-    if (status == 401) return "; log in, for instance with 'docker login " + host + "'";
+/// What to do about it, as the end of a sentence.
+inline std::string advice(int status, std::string const& code, bool transient, std::string const& login) {
+    if (status == 429 || code == "TOOMANYREQUESTS" || (status == 403 && transient))
+        return "; it limits how often it is asked: try again later, or log in for a higher limit";
+    if (status == 401) return "; log in with '" + login + "', or check the password";
+    if (status == 405 || code == "UNSUPPORTED")
+        return "; it is read-only, or does not offer this: choose another registry";
     if (status == 403)
-        return "; the repository does not exist, or the account that is used may not do this: check its "
-               "name, or log "
-               "in with 'docker login " +
-               host + "'";
-    if (code == "NAME_UNKNOWN") return "; there is no such repository";
-    if (status == 405 || code == "UNSUPPORTED") return "; the registry is read-only, or does not offer this";
-    if (status == 413) return "; a proxy in front of the registry seems to limit the size of requests";
+        return "; the repository does not exist, or the account that is used may not do this: check the "
+               "name, "
+               "or log in with '" +
+               login + "'";
+    if (status == 404 && (code.empty() || code == "NAME_UNKNOWN"))
+        return "; it has no such repository: check the name";
+    if (status == 413)
+        return "; raise the limit of the proxy in front of it, which seems not to take requests of this size";
     if (status >= 300 && status < 400) return "; a redirection is no answer to this request";
+    if (status >= 500 && transient) return "; it is out of order: try again later";
     return "";
 }
 
 } // namespace detail
 
-/// What `answer` says, as an error of `operation` on `subject`. Reads the body.
-inline registry_error refusal(std::string operation, std::string subject, origin const& registry,
-                              http_response& answer) {
-    auto const text = [&] {
-        try {
-            return read_text(answer, detail::max_error_body);
-        } catch (transport_error const&) {
-            return std::string{}; // the status says enough
-        }
-    }();
+/// What `answer` says, as an error of `operation` on `subject`. Reads the body. `by` is who answered: the registry, or
+/// who keeps its blobs.
+inline registry_error refusal(std::string operation, std::string subject, registry_access const& access,
+                              origin const& by, http_response& answer) {
+    auto const text = detail::read_error_text(answer);
     auto const body = detail::parse_error_body(text);
-    failure_facts facts{.retryable = detail::is_transient(answer.status, answer.headers, text),
+    bool const transient = detail::is_transient(answer.status, answer.headers, text);
+    failure_facts facts{.retryable = transient,
                         .http_status = answer.status,
                         .registry_code = body.code,
                         .registry_message = body.message};
@@ -1458,12 +1498,16 @@ inline registry_error refusal(std::string operation, std::string subject, origin
          {"X-Request-Id", "Docker-Request-Id", "X-GitHub-Request-Id", "X-Amz-Request-Id"})
         if (facts.request_id.empty()) facts.request_id = answer.headers.get(header);
     if (auto const* const after = answer.headers.find("Retry-After"))
-        facts.retry_after = detail::parse_retry_after(*after, std::time(nullptr));
+        facts.retry_after = detail::parse_retry_after(*after, detail::time_there(answer.headers));
 
-    auto reason = registry.authority() + " answered " + std::to_string(answer.status);
+    auto reason = printable(by.authority()) + " answered " + std::to_string(answer.status);
     if (!body.code.empty()) reason += " " + printable(body.code);
     if (!body.message.empty()) reason += " (" + printable(body.message) + ")";
-    reason += detail::advice(answer.status, body.code, registry.authority());
+    auto const& name = access.name.empty() ? access.registry.authority() : access.name;
+    if (by == access.registry)
+        reason += detail::advice(answer.status, body.code, transient, "docker login " + printable(name));
+    else
+        reason += "; " + printable(name) + " sent us there: try again, or tell who runs it";
     return {std::move(operation), std::move(subject), std::move(reason), std::move(facts)};
 }
 
@@ -2055,7 +2099,10 @@ inline host_certificates find_certificates(origin const& of,
     if (!of.is_https()) return found;
     std::vector<std::string> folders;
     for (auto const& root : roots)
-        for (auto const& name : detail::certificate_folder_names(of)) folders.push_back(root + "/" + name);
+        for (auto const& name : detail::certificate_folder_names(of)) {
+            folders.push_back(root);
+            folders.back().append("/").append(name);
+        }
     for (auto const& folder : folders) {
         // What cannot be read is somebody else's: root's folders often are, and other places may serve us.
         std::error_code failed;
@@ -2063,7 +2110,7 @@ inline host_certificates find_certificates(origin const& of,
         if (failed) continue;
         found.folder = folder;
         for (auto const& entry : entries) {
-            auto const path = entry.path();
+            auto const& path = entry.path();
             if (path.extension() == ".crt") found.authorities.push_back(path.string());
             auto partner = path;
             if (path.extension() == ".cert") {
@@ -2804,7 +2851,8 @@ class curl_transfer {
         }
         for (auto const& [name, value] : request.headers.fields()) {
             // "Name;" is how libcurl is told to send an empty value.
-            auto const line = value.empty() ? name + ";" : name + ": " + value;
+            auto line = name;
+            line.append(value.empty() ? ";" : ": ").append(value);
             auto* const longer = curl_slist_append(lines_.get(), line.c_str());
             if (longer == nullptr) throw std::bad_alloc{};
             (void)lines_.release();
@@ -3127,6 +3175,8 @@ inline bool is_loopback_name(std::string_view host) {
 
 /// `domain` as reference::domain() gives it. Throws format_error if it is no host.
 inline registry_host host_of(std::string_view domain, bool insecure) {
+    if (domain.empty() || domain.find_first_of("/\\?#@%") != domain.npos)
+        throw format_error{"parse registry name", std::string{domain}, "is no host"};
     registry_host host{std::string{domain}, {}, insecure};
     auto const address = domain == "docker.io" ? std::string{"registry-1.docker.io"} : host.name;
     auto const https = url::parse("https://" + address + "/").from();
@@ -3138,6 +3188,126 @@ inline registry_host host_of(std::string_view domain, bool insecure) {
     return host;
 }
 
+/// Which of the candidates answers: the first that does, with whatever it may say. Throws transport_error if none does.
+template <transport T>
+origin find_registry(T& over, registry_host const& host) {
+    for (std::size_t i = 0;; ++i) {
+        auto const& candidate = host.candidates.at(i);
+        bool const last = i + 1 == host.candidates.size();
+        try {
+            if (host.candidates.size() > 1)
+                (void)over.send(
+                    {.method = "GET",
+                     .target = url::parse(candidate.text() + "/v2/"),
+                     .access = {.registry = candidate, .name = host.name, .insecure = host.insecure},
+                     .repeatable = last}); // nobody there: the next one, at once
+            return candidate;
+        } catch (registry_error const&) {
+            return candidate; // it refuses, and so is there
+        } catch (transport_error const&) {
+            if (last) throw;
+        }
+    }
+}
+
+} // namespace shiplap
+
+// === shiplap/registry/location.hpp ===
+
+// location: where an answer sends us, if that is a place to go to.
+//
+// It is resolved against the address that was asked, and taken verbatim. From https it leads to https, and it names no
+// user: who answers must not choose whose name we use. What lies on another origin gets no credentials; that is the
+// transport's duty, which compares origins, as is a look at the address of its socket (address_rule::public_only).
+
+namespace shiplap {
+
+/// The Location of an answer to a request for `asked`; none if it has none. Throws registry_error for two of them, and
+/// for one that must not be followed.
+inline std::optional<url> location_of(url const& asked, http_response const& answer) {
+    auto const refuse = [&](std::string const& reason) {
+        return registry_error{"follow the answer to", asked.shown(), reason, {.http_status = answer.status}};
+    };
+    auto const given = answer.headers.all("Location");
+    if (given.empty()) return std::nullopt;
+    if (given.size() > 1) throw refuse("it sends us to two places at once (Location)");
+    auto to = [&] {
+        try {
+            return asked.resolve(given.front());
+        } catch (format_error const& failure) {
+            throw refuse("the place that it sends us to (Location) is no web address: " +
+                         printable(failure.reason()));
+        }
+    }();
+    if (asked.from().is_https() && !to.from().is_https())
+        throw refuse("it sends us from https to " + printable(to.from().text()) +
+                     ", where anybody can listen");
+    if (to.has_user()) throw refuse("the place that it sends us to (Location) names a user");
+    return to;
+}
+
+/// For what is asked of `to` on behalf of a registry: a private address is the registry's own at most.
+inline address_rule rule_for(url const& to, origin const& registry) {
+    return to.from() == registry ? address_rule::any : address_rule::public_only;
+}
+
+} // namespace shiplap
+
+// === shiplap/registry/manifest_document.hpp ===
+
+// manifest_document: a manifest or index as a registry sends it, verified.
+
+namespace shiplap {
+
+/// A manifest or index as it was received: its bytes are never made anew.
+struct manifest_document {
+    descriptor what;
+    std::string text;
+};
+
+namespace detail {
+
+/// A document and its Content-Type must not disagree, lest two readers see two images (CVE-2021-41190).
+inline std::string media_type_of(std::string const& text, std::string const& subject,
+                                 std::string content_type) {
+    content_type = lower_case(content_type.substr(0, content_type.find_first_of("; \t")));
+    bool const known = is_index_type(content_type) || is_manifest_type(content_type);
+    auto const document = parse_json(text, subject);
+    auto const own = document.find("mediaType");
+    if (own != document.end() && own->is_string()) {
+        auto said = own->template get<std::string>();
+        if (known && said != content_type)
+            throw format_error{"read manifest", subject,
+                               "came as '" + printable(content_type) + "' and says of itself that it is '" +
+                                   printable(said) + "'"};
+        return said;
+    }
+    // OCI documents may leave it out, and plain file servers do not know what they send.
+    bool const vague = content_type.empty() || content_type == "application/json" ||
+                       content_type == "application/octet-stream" || content_type.starts_with("text/");
+    if (vague && document.contains("manifests")) return std::string{oci_media_types::index};
+    if (vague && document.contains("layers")) return std::string{oci_media_types::manifest};
+    return content_type;
+}
+
+} // namespace detail
+
+/// The document that was asked for as `name`, a tag or a digest. If that is a digest, the bytes have it; else it is
+/// computed from them, as sha256: what the headers say does not count.
+inline manifest_document read_manifest_document(std::string const& name, std::string const& subject,
+                                                http_response& answer) {
+    auto text = read_text(answer, max_document_size + 1);
+    if (text.size() > max_document_size)
+        throw format_error{"read manifest", subject,
+                           "is larger than " + std::to_string(max_document_size) + " bytes"};
+    auto which =
+        name.find(':') == std::string::npos ? digest::of<sha256>(as_bytes(text)) : digest::parse(name);
+    verify(as_bytes(text), which);
+    auto type = detail::media_type_of(text, subject, answer.headers.get("Content-Type"));
+    auto const size = text.size();
+    return {{std::move(type), std::move(which), size}, std::move(text)};
+}
+
 } // namespace shiplap
 
 // === shiplap/registry/repository.hpp ===
@@ -3147,28 +3317,22 @@ inline registry_host host_of(std::string_view domain, bool insecure) {
 //     repository app{transport, host_of("r.io", false), "library/app"};
 //     if (!app.has_blob(what.digest)) ...
 //
-// Redirections of GET and HEAD are followed, five at most, never from https to http; the transport sends credentials
-// to the registry itself alone. Whatever else is not the answer that the specification wants is a registry_error.
+// Redirections of GET and HEAD are followed, five at most, see location.hpp; the transport sends credentials to the
+// registry itself alone. Whatever else is not the answer that the specification wants is a registry_error.
 
 namespace shiplap {
 
 /// A place that takes one blob. Each answer of the registry may give it another location, and only the latest counts.
 struct upload_session {
     url location;
-    std::uint64_t min_chunk =
-        0; ///< pieces, but for the last one, must be this long at least (OCI-Chunk-Min-Length)
+    /// Pieces, but for the last one, must be this long at least (OCI-Chunk-Min-Length).
+    std::uint64_t min_chunk = 0;
 };
 
 /// How far an upload got, as the registry sees it.
 struct upload_progress {
     upload_session session;
     std::optional<std::uint64_t> received; ///< bytes from the start on; none: it does not say
-};
-
-/// A manifest or index as it was received: its bytes are never made anew.
-struct manifest_document {
-    descriptor what;
-    std::string text;
 };
 
 template <transport T>
@@ -3182,20 +3346,23 @@ class repository {
     [[nodiscard]] registry_host const& host() const noexcept { return host_; }
     [[nodiscard]] T& over() const noexcept { return *over_; }
 
-    /// The registry itself: the first candidate that answers.
+    /// The registry itself: the first candidate that answers. Where there are several, the first call asks them; that
+    /// is to be over before other threads join in.
     origin const& registry() {
-        if (host_.candidates.size() > 1) choose_origin();
+        if (host_.candidates.size() > 1) host_.candidates = {find_registry(*over_, host_)};
         return host_.candidates.front();
     }
 
     // --- blobs -------------------------------------------------------------------------------------------
 
-    /// end-2: HEAD, and of this size, if one is given. True also where the registry keeps the size to itself, or knows no HEAD and answers a GET.
+    /// end-2: HEAD, and of this size, if one is given. True also where the registry keeps the size to itself. Where HEAD
+    /// is not known, a GET says as much.
     bool has_blob(digest const& which, std::optional<std::uint64_t> size) {
-        auto answer = follow("HEAD", blob_path(which), {}, pull);
-        if (answer.status == 405 || answer.status == 400) answer = follow("GET", blob_path(which), {}, pull);
+        auto found = follow("HEAD", blob_path(which), {}, pull);
+        if (found.knows_no_head()) found = follow("GET", blob_path(which), {}, pull);
+        auto& answer = found.what;
         if (answer.status == 404) return false;
-        if (answer.status != 200) throw refused("find blob", which.text(), answer);
+        if (answer.status != 200) throw refused("find blob", which.text(), answer, found.by);
         auto const length = number(answer.headers.get("Content-Length"));
         return !length || !size || *length == *size;
     }
@@ -3204,9 +3371,18 @@ class repository {
     http_response get_blob(digest const& which, std::uint64_t offset) {
         http_headers headers;
         if (offset != 0) headers.add("Range", "bytes=" + std::to_string(offset) + "-");
-        auto answer = follow("GET", blob_path(which), std::move(headers), pull);
-        if (answer.status != 200 && answer.status != 206) throw refused("read blob", which.text(), answer);
-        return answer;
+        auto found = follow("GET", blob_path(which), std::move(headers), pull);
+        auto const status = found.what.status;
+        if (status != 200 && !(status == 206 && offset != 0))
+            throw refused("read blob", which.text(), found.what, found.by);
+        auto const range = found.what.headers.get("Content-Range");
+        if (status == 206 && !range.empty() && !range.starts_with("bytes " + std::to_string(offset) + "-"))
+            throw registry_error{"read blob",
+                                 shown(which.text()),
+                                 printable(found.by.authority()) + " sends '" + printable(range) +
+                                     "' instead of what follows byte " + std::to_string(offset),
+                                 {.http_status = status}};
+        return std::move(found.what);
     }
 
     /// end-11: asks for the blob of another repository of this registry. An upload where the registry would rather
@@ -3229,7 +3405,7 @@ class repository {
             if (answer.status == 201) return {.mounted = true};
             if (answer.status == 202) return {.session = first_session(target, answer)};
         } catch (
-            remote_error const&) { // a token for both repositories may be refused, or anything else go wrong
+            remote_error const&) { // NOLINT(bugprone-empty-catch): a plain upload will tell what is wrong
         }
         return {};
     }
@@ -3250,11 +3426,9 @@ class repository {
     /// end-6: the last request of an upload, with what is left of the blob, or with nothing.
     http_response put_upload(upload_session const& session, digest const& which,
                              std::optional<http_body> body, std::chrono::milliseconds patience) {
-        auto target = session.location;
-        // Some registries put it there themselves.
-        if (target.query().find("digest=") == std::string::npos)
-            target = target.with_query("digest", which.text());
-        return over_->send(upload_request("PUT", std::move(target), std::move(body), patience));
+        // Behind a digest= that the registry put there itself, which may be any.
+        return over_->send(upload_request("PUT", session.location.with_query("digest", which.text()),
+                                          std::move(body), patience));
     }
 
     /// end-5: a piece, which starts at byte `offset` of the blob.
@@ -3275,14 +3449,23 @@ class repository {
     }
 
     /// What an answer says about the session that it is about.
-    static upload_progress progress_of(upload_session const& before, http_response& answer) {
+    static upload_progress progress_of(upload_session const& before, http_response const& answer) {
         upload_progress now{next_session(before.location, answer, before), std::nullopt};
         auto range = answer.headers.get("Range");
         if (range.starts_with("bytes=")) range.erase(0, 6);
         if (auto const dash = range.find('-'); dash != std::string::npos)
-            if (auto const last = number(range.substr(dash + 1)); last && number(range.substr(0, dash)) == 0)
+            if (auto const last = number(range.substr(dash + 1));
+                last && number(range.substr(0, dash)) == 0 &&
+                *last < std::numeric_limits<std::uint64_t>::max())
                 now.received = *last == 0 ? 0 : *last + 1; // "0-0" is what nothing looks like
         return now;
+    }
+
+    /// Gives up an upload; whether the registry understands does not matter.
+    void cancel_upload(upload_session const& session) noexcept try {
+        auto request = upload_request("DELETE", session.location, std::nullopt, std::chrono::seconds{5});
+        (void)over_->send(request);
+    } catch (...) { // NOLINT(bugprone-empty-catch): the registry forgets unfinished uploads by itself
     }
 
     // --- manifests ---------------------------------------------------------------------------------------
@@ -3293,16 +3476,16 @@ class repository {
         std::optional<shiplap::digest> digest;
     };
     std::optional<manifest_facts> find_manifest(std::string const& name, char const* actions = pull) {
-        auto answer = follow("HEAD", "/manifests/" + name, accept_manifests(), actions);
-        if (answer.status == 404) return std::nullopt;
-        if (answer.status == 405 || answer.status == 400) {
+        auto found = follow("HEAD", manifest_path(name), accept_manifests(), actions);
+        if (found.what.status == 404) return std::nullopt;
+        if (found.knows_no_head()) {
             auto const document = get_manifest(name);
             if (!document) return std::nullopt;
             return manifest_facts{document->what.digest};
         }
-        if (answer.status != 200) throw refused("find manifest", name, answer);
+        if (found.what.status != 200) throw refused("find manifest", name, found.what, found.by);
         try {
-            return manifest_facts{digest::parse(answer.headers.get("Docker-Content-Digest"))};
+            return manifest_facts{digest::parse(found.what.headers.get("Docker-Content-Digest"))};
         } catch (format_error const&) {
             return manifest_facts{}; // no digest is as good as a broken one
         }
@@ -3311,17 +3494,19 @@ class repository {
     /// end-3: GET. If `name` is a digest, the bytes have that digest; else it is computed from them, as sha256. None if
     /// there is no such manifest.
     std::optional<manifest_document> get_manifest(std::string const& name) {
-        auto answer = follow("GET", "/manifests/" + name, accept_manifests(), pull);
-        if (answer.status == 404) return std::nullopt;
-        if (answer.status != 200) throw refused("read manifest", name, answer);
-        return document(name, answer);
+        return again_if_cut([&]() -> std::optional<manifest_document> {
+            auto found = follow("GET", manifest_path(name), accept_manifests(), pull);
+            if (found.what.status == 404) return std::nullopt;
+            if (found.what.status != 200) throw refused("read manifest", name, found.what, found.by);
+            return read_manifest_document(name, shown(name), found.what);
+        });
     }
 
     /// end-7: `name` is a tag or the digest.
     http_response put_manifest(std::string const& name, std::string const& media_type,
                                std::string const& text) {
         span_source body{text};
-        http_request request{.method = "PUT", .target = at("/manifests/" + name), .access = access_for(push)};
+        http_request request{.method = "PUT", .target = at(manifest_path(name)), .access = access_for(push)};
         request.headers.add("Content-Type", media_type);
         request.body = http_body{body, text.size(), 0};
         request.patience = std::chrono::minutes{2};
@@ -3330,7 +3515,7 @@ class repository {
 
     /// An answer that is not what was hoped for, as an error.
     registry_error refused(std::string operation, std::string const& subject, http_response& answer) {
-        return refusal(std::move(operation), shown(subject), registry(), answer);
+        return refused(std::move(operation), subject, answer, registry());
     }
 
     /// "r.io/library/app@sha256:..." or "r.io/library/app:tag": for messages.
@@ -3352,6 +3537,14 @@ class repository {
     url at(std::string const& path) { return url::parse(registry().text() + "/v2/" + name_ + path); }
 
     static std::string blob_path(digest const& which) { return "/blobs/" + which.text(); }
+    /// Throws format_error for what is neither tag nor digest: it could lead out of the repository.
+    static std::string manifest_path(std::string const& name) {
+        if (name.find(':') != name.npos)
+            (void)digest::parse(name);
+        else if (!detail::is_tag(name))
+            throw format_error{"find manifest", name, "is neither a tag nor a digest"};
+        return "/manifests/" + name;
+    }
 
     static http_headers accept_manifests() {
         http_headers headers;
@@ -3369,9 +3562,45 @@ class repository {
         return value;
     }
 
+    // What is sent in one piece, and comes in none, is asked for again if the transport is one that does so.
+    template <class Work>
+    auto again_if_cut(Work const& work) {
+        if constexpr (requires(T & over, origin const& host) { over.attempts_at(host); }) {
+            for (auto attempts = over_->attempts_at(registry());;) {
+                try {
+                    return work();
+                } catch (transport_error const& failure) {
+                    if (!failure.facts().retryable || failure.facts().attempts > 1)
+                        throw; // the transport has tried hard already
+                    attempts.failed(failure);
+                }
+            }
+        } else {
+            return work();
+        }
+    }
+
+    registry_error refused(std::string operation, std::string const& subject, http_response& answer,
+                           origin const& by) {
+        return refusal(std::move(operation), shown(subject), access_for(pull), by, answer);
+    }
+
+    /// An answer, and whose it is in the end.
+    struct found_answer {
+        http_response what;
+        origin by;
+        bool moved = false;
+
+        // Addresses that are signed for GET are forbidden to HEAD.
+        [[nodiscard]] bool knows_no_head() const {
+            return what.status == 405 || what.status == 400 || what.status == 501 ||
+                   (moved && what.status == 403);
+        }
+    };
+
     // GET and HEAD may be sent elsewhere: registries keep blobs in the storage of others.
-    http_response follow(std::string const& method, std::string const& path, http_headers headers,
-                         char const* actions) {
+    found_answer follow(std::string const& method, std::string const& path, http_headers headers,
+                        char const* actions) {
         http_request request{.method = method,
                              .target = at(path),
                              .access = access_for(actions),
@@ -3380,16 +3609,15 @@ class repository {
             auto answer = over_->send(request);
             bool const elsewhere = answer.status == 301 || answer.status == 302 || answer.status == 303 ||
                                    answer.status == 307 || answer.status == 308;
-            auto const* const location = answer.headers.find("Location");
-            if (!elsewhere || location == nullptr || hops == 5) return answer;
-            auto next = request.target.resolve(*location);
-            if (request.target.from().is_https() && !next.from().is_https())
+            auto next = elsewhere ? location_of(request.target, answer) : std::nullopt;
+            if (!next) return {std::move(answer), request.target.from(), hops != 0};
+            if (hops == 5)
                 throw registry_error{method,
                                      request.target.shown(),
-                                     "the registry sends us from https to http",
+                                     "we were sent from place to place five times, and now again",
                                      {.http_status = answer.status}};
-            if (next.from() != registry()) request.addresses = address_rule::public_only;
-            request.target = std::move(next);
+            request.addresses = rule_for(*next, registry());
+            request.target = std::move(*next);
         }
     }
 
@@ -3401,20 +3629,11 @@ class repository {
         request.body = std::move(body);
         request.patience = patience;
         request.repeatable = false;
-        if (request.target.from() != registry()) request.addresses = address_rule::public_only;
+        request.addresses = rule_for(request.target, registry());
         return request;
     }
 
-  public:
-    /// Gives up an upload; whether the registry understands does not matter.
-    void cancel_upload(upload_session const& session) noexcept try {
-        auto request = upload_request("DELETE", session.location, std::nullopt, std::chrono::seconds{5});
-        (void)over_->send(request);
-    } catch (...) { // NOLINT(bugprone-empty-catch): the registry forgets unfinished uploads by itself
-    }
-
-  private:
-    static upload_session first_session(url const& asked, http_response& answer) {
+    static upload_session first_session(url const& asked, http_response const& answer) {
         if (answer.headers.find("Location") == nullptr)
             throw registry_error{"upload",
                                  asked.shown(),
@@ -3424,70 +3643,10 @@ class repository {
     }
 
     // The latest Location counts, verbatim; an answer without one leaves it as it was.
-    static upload_session next_session(url const& asked, http_response& answer, upload_session next) {
-        auto const locations = answer.headers.all("Location");
-        if (locations.size() > 1)
-            throw registry_error{
-                "upload", asked.shown(), "the registry gave two Locations", {.http_status = answer.status}};
-        if (!locations.empty()) {
-            next.location = asked.resolve(locations.front());
-            if (asked.from().is_https() && !next.location.from().is_https())
-                throw registry_error{"upload",
-                                     asked.shown(),
-                                     "the registry sends us from https to http",
-                                     {.http_status = answer.status}};
-            if (next.location.has_user())
-                throw registry_error{"upload",
-                                     asked.shown(),
-                                     "the Location of the registry names a user",
-                                     {.http_status = answer.status}};
-        }
+    static upload_session next_session(url const& asked, http_response const& answer, upload_session next) {
+        if (auto to = location_of(asked, answer)) next.location = std::move(*to);
         if (auto const least = number(answer.headers.get("OCI-Chunk-Min-Length"))) next.min_chunk = *least;
         return next;
-    }
-
-    manifest_document document(std::string const& name, http_response& answer) {
-        auto text = read_text(answer, max_document_size + 1);
-        if (text.size() > max_document_size)
-            throw format_error{"read manifest", shown(name),
-                               "is larger than " + std::to_string(max_document_size) + " bytes"};
-        auto which =
-            name.find(':') == std::string::npos ? digest::of<sha256>(as_bytes(text)) : digest::parse(name);
-        verify(as_bytes(text), which);
-        auto const size = text.size();
-        return {{media_type_of(name, text, answer.headers.get("Content-Type")), std::move(which), size},
-                std::move(text)};
-    }
-
-    // A document and its Content-Type must not disagree, lest two readers see two images (CVE-2021-41190).
-    std::string media_type_of(std::string const& name, std::string const& text, std::string content_type) {
-        content_type = content_type.substr(0, content_type.find_first_of("; "));
-        auto const document = parse_json(text, shown(name));
-        auto const own = document.find("mediaType");
-        if (own == document.end() || !own->is_string()) return content_type;
-        auto said = own->template get<std::string>();
-        if (said != content_type && (is_index_type(content_type) || is_manifest_type(content_type)))
-            throw format_error{"read manifest", shown(name),
-                               "came as '" + printable(content_type) + "' and says of itself that it is '" +
-                                   printable(said) + "'"};
-        return said;
-    }
-
-    void choose_origin() {
-        auto const candidates = host_.candidates;
-        for (std::size_t i = 0; i < candidates.size(); ++i) {
-            try {
-                (void)over_->send(
-                    {.method = "GET",
-                     .target = url::parse(candidates[i].text() + "/v2/"),
-                     .access = {.registry = candidates[i], .name = host_.name, .insecure = true},
-                     .repeatable = false});
-                host_.candidates = {candidates[i]};
-                return;
-            } catch (transport_error const&) {
-                if (i + 1 == candidates.size()) throw;
-            }
-        }
     }
 
     T* over_;
@@ -3540,15 +3699,13 @@ class upload_journal {
         }
 
         void keep(upload_session const& session) {
-            auto const text = nlohmann::json{{"key", key_},
-                                             {"location", session.location.text()},
-                                             {"minChunk", session.min_chunk}}
-                                  .dump();
-            if (text.size() > max_size) return forget();
+            auto text = in_json(
+                {{"key", key_}, {"location", session.location.text()}, {"minChunk", session.min_chunk}});
+            if (text.size() > max_size) text.clear(); // nothing that makes sense is that long
             // Cut off by a kill it is no JSON, and counts for nothing.
-            if (::ftruncate(fd_.get(), 0) != 0 ||
-                ::pwrite(fd_.get(), text.data(), text.size(), 0) != static_cast<::ssize_t>(text.size()))
+            if (::ftruncate(fd_.get(), 0) != 0 || ::lseek(fd_.get(), 0, SEEK_SET) != 0)
                 throw system_error{"write", path_, errno};
+            detail::write_fully(fd_.get(), as_bytes(text), path_);
         }
 
         /// The upload has ended.
@@ -3575,21 +3732,32 @@ class upload_journal {
         char machine[256] = "";
         ::gethostname(machine, sizeof machine - 1);
         nlohmann::json key{registry.text(), repository, which.text(), machine, ::geteuid()};
-        auto const name =
-            digest::of<sha256>(as_bytes(key.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
-        auto path = folder + "/" + std::string{name.encoded()} + ".json";
-        unique_fd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
-        if (!fd) throw system_error{"write", path, errno};
-        if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return std::nullopt;
-        struct ::stat held {
-        }, there{};
-        // Another process may have finished, and removed it, just now.
-        if (::fstat(fd.get(), &held) != 0 || ::stat(path.c_str(), &there) != 0 || held.st_ino != there.st_ino)
-            return std::nullopt;
-        return entry{std::move(fd), std::move(path), std::move(key)};
+        auto path =
+            folder + "/" + std::string{digest::of<sha256>(as_bytes(in_json(key))).encoded()} + ".json";
+        for (;;) {
+            unique_fd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600)};
+            if (!fd && (errno == ELOOP || errno == EISDIR || errno == ENXIO)) return std::nullopt;
+            if (!fd) throw system_error{"write", path, errno};
+            if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return std::nullopt;
+            struct ::stat held {
+            }, there{};
+            if (::fstat(fd.get(), &held) != 0) throw system_error{"read", path, errno};
+            if (!S_ISREG(held.st_mode) || held.st_uid != ::geteuid()) return std::nullopt;
+            // Between the two calls another process may have finished, and removed it.
+            if (::stat(path.c_str(), &there) != 0 || held.st_dev != there.st_dev ||
+                held.st_ino != there.st_ino)
+                continue;
+            ::fchmod(fd.get(), 0600);
+            return entry{std::move(fd), std::move(path), std::move(key)};
+        }
     }
 
   private:
+    // A registry may put any bytes into a location.
+    static std::string in_json(nlohmann::json const& value) {
+        return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    }
+
     std::string folder_;
 };
 
@@ -3600,10 +3768,10 @@ class upload_journal {
 // known_repositories: which repository of a registry has which blob, as far as earlier pushes and pulls have shown. A
 // blob that is asked for in another repository of that registry can be mounted instead of uploaded.
 //
-//     FOLDER/repositories/<registry>.json      {"sha256:...": ["library/app", ...], ...}
+//     FOLDER/repositories/<registry>.json      [["sha256:...", "library/app"], ...]      the latest stand last
 //
-// It may be wrong, for registries forget blobs: a mount that fails is followed by an upload. Used on several threads
-// at once.
+// It may be wrong, for registries forget blobs: a mount that fails is followed by an upload. Of each registry, the
+// latest 20,000 are written down. Used on several threads at once.
 
 namespace shiplap {
 
@@ -3614,14 +3782,17 @@ class known_repositories {
 
     void add(origin const& registry, std::string const& repository, digest const& which) {
         std::lock_guard const lock{mutex_};
-        changed_[registry] |= load(registry)[which.text()].insert(repository).second;
+        auto& there = load(registry);
+        pair const seen{which.text(), repository};
+        there.changed |= there.blobs[seen.first].insert(repository).second;
+        if (there.seen.insert(seen).second) there.in_order.push_back(seen);
     }
 
     /// Those that have the blob, apart from `target`: first the one whose path has most in common with it.
     [[nodiscard]] std::vector<std::string> having(origin const& registry, digest const& which,
                                                   std::string const& target) {
         std::lock_guard const lock{mutex_};
-        auto const& blobs = load(registry);
+        auto const& blobs = load(registry).blobs;
         auto const found = blobs.find(which.text());
         if (found == blobs.end()) return {};
         std::vector<std::string> names;
@@ -3637,24 +3808,32 @@ class known_repositories {
     void save() {
         std::lock_guard const lock{mutex_};
         if (folder_.empty()) return;
-        for (auto& [registry, changed] : changed_) {
-            if (!changed) continue;
+        for (auto& [registry, there] : registries_) {
+            if (!there.changed) continue;
             std::error_code problem;
             if (std::filesystem::create_directories(folder(), problem); problem)
                 throw system_error{"make directory", folder(), problem.value()};
             folder_lock const held{folder()};
-            auto& blobs = blobs_[registry];
-            merge(path_of(registry), blobs);
-            auto document = nlohmann::json::object();
-            for (auto const& [which, names] : blobs) document[which] = names;
-            write_file(path_of(registry), document.dump());
-            changed = false;
+            auto pairs = read(path_of(registry));
+            std::erase_if(pairs, [&](pair const& one) { return there.seen.contains(one); });
+            pairs.insert(pairs.end(), there.in_order.begin(), there.in_order.end());
+            if (pairs.size() > most)
+                pairs.erase(pairs.begin(), pairs.end() - static_cast<std::ptrdiff_t>(most));
+            write_file(path_of(registry), nlohmann::json(pairs).dump(), 0600);
+            there.changed = false;
         }
     }
 
   private:
-    using blob_map = std::map<std::string, std::set<std::string>>;
-    static constexpr std::size_t max_size = 64 * 1024 * 1024;
+    using pair = std::pair<std::string, std::string>; // blob and repository
+    struct registry_facts {
+        std::map<std::string, std::set<std::string>> blobs{}; // all that is known
+        std::set<pair> seen{};                                // by this object
+        std::vector<pair> in_order{};                         // the same, the latest last
+        bool changed = false;                                 // the file does not have all of it
+    };
+    static constexpr std::size_t most = 20'000;
+    static constexpr std::uint64_t max_size = 64 * 1024 * 1024;
 
     [[nodiscard]] std::string folder() const { return folder_ + "/repositories"; }
     [[nodiscard]] std::string path_of(origin const& registry) const {
@@ -3663,22 +3842,26 @@ class known_repositories {
         return folder() + "/" + name + ".json";
     }
 
-    blob_map& load(origin const& registry) {
-        auto const [found, added] = blobs_.try_emplace(registry);
-        if (added && !folder_.empty()) merge(path_of(registry), found->second);
+    registry_facts& load(origin const& registry) {
+        auto const [found, added] = registries_.try_emplace(registry);
+        if (added && !folder_.empty())
+            for (auto& [which, repository] : read(path_of(registry)))
+                found->second.blobs[which].insert(std::move(repository));
         return found->second;
     }
 
     // What cannot be understood is forgotten: it is no more than a hint.
-    static void merge(std::string const& path, blob_map& into) {
-        if (!std::filesystem::exists(path)) return;
+    static std::vector<pair> read(std::string const& path) {
+        std::error_code problem;
+        auto const size = std::filesystem::file_size(path, problem);
+        if (problem || size > max_size) return {};
         auto const document = nlohmann::json::parse(read_file(path, max_size), nullptr, false);
-        if (!document.is_object()) return;
-        for (auto const& [which, names] : document.items()) {
-            if (!names.is_array()) continue;
-            for (auto const& name : names)
-                if (name.is_string()) into[which].insert(name.get<std::string>());
-        }
+        std::vector<pair> pairs;
+        if (!document.is_array()) return pairs;
+        for (auto const& one : document)
+            if (one.is_array() && one.size() == 2 && one[0].is_string() && one[1].is_string())
+                pairs.emplace_back(one[0].get<std::string>(), one[1].get<std::string>());
+        return pairs;
     }
 
     /// Path components that both begin with.
@@ -3693,8 +3876,7 @@ class known_repositories {
 
     std::string folder_;
     std::mutex mutex_;
-    std::map<origin, blob_map> blobs_;
-    std::map<origin, bool> changed_;
+    std::map<origin, registry_facts> registries_;
 };
 
 } // namespace shiplap
@@ -3789,22 +3971,23 @@ template <pause_clock Clock>
 class retry_session {
   public:
     retry_session(retry_policy const& policy, detail::host_pauses& pauses, origin host, Clock& clock)
-        : policy_{policy},
-          pauses_{pauses},
-          host_{std::move(host)},
-          clock_{clock},
-          started_{clock.now()},
-          moved_{started_} {}
+        : policy_{policy}, pauses_{pauses}, host_{std::move(host)}, clock_{clock}, started_{clock.now()} {}
 
     /// Call before each attempt: waits while the host wants no requests.
     void wait_for_host() {
-        for (auto now = clock_.now(); now < pauses_.until(host_); now = clock_.now())
-            clock_.sleep(std::chrono::ceil<std::chrono::milliseconds>(pauses_.until(host_) - now));
+        using std::chrono::milliseconds;
+        auto until = pauses_.until(host_);
+        for (auto now = clock_.now(); now < until; now = clock_.now()) {
+            // A little more than asked for, so that not all come back in the same moment.
+            auto const more = pauses_.random_part(milliseconds{250});
+            clock_.sleep(std::chrono::ceil<milliseconds>(until - now) + more);
+            until = pauses_.until(host_);
+        }
     }
 
     /// Something got through: the time without progress starts anew.
     void progressed() {
-        moved_ = clock_.now();
+        failing_since_.reset();
         in_a_row_ = 0;
         unreachable_ = 0;
     }
@@ -3821,7 +4004,7 @@ class retry_session {
 
     /// Makes everybody wait as a refusal asks for, without another attempt of this session.
     void heed(failure_facts const& facts) {
-        if (facts.retry_after && *facts.retry_after <= policy_.budget)
+        if (wants_pause(facts) && *facts.retry_after <= policy_.budget)
             pauses_.extend(host_, clock_.now() + *facts.retry_after);
     }
 
@@ -3831,22 +4014,27 @@ class retry_session {
         facts.attempts = ++attempts_;
         auto const now = clock_.now();
         facts.elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(now - started_);
-        if (!facts.retryable || policy_.budget.count() == 0 || unreachable_ >= policy_.connect_attempts)
+        // An upload may take hours before it fails for the first time: the budget is for what comes then.
+        if (!failing_since_) failing_since_ = now;
+        auto const left =
+            policy_.budget - std::chrono::floor<std::chrono::milliseconds>(now - *failing_since_);
+        if (!facts.retryable || left.count() <= 0 || unreachable_ >= policy_.connect_attempts)
             give_up(failure, std::move(facts), "");
-        auto const pause = next_pause(facts);
-        if (now + pause > moved_ + policy_.budget)
-            give_up(failure, std::move(facts),
-                    facts.retry_after && *facts.retry_after > policy_.budget
-                        ? "; it asks to come back in " + detail::in_words(*facts.retry_after)
-                        : "");
-        if (facts.retry_after) pauses_.extend(host_, now + *facts.retry_after);
-        clock_.sleep(pause);
+        if (!wants_pause(facts)) return clock_.sleep(std::min(next_pause(), left));
+        if (*facts.retry_after > left) {
+            auto const more = "; it asks to come back in " + detail::in_words(*facts.retry_after);
+            give_up(failure, std::move(facts), more);
+        }
+        pauses_.extend(host_, now + *facts.retry_after);
+        wait_for_host();
     }
 
-    std::chrono::milliseconds next_pause(failure_facts const& facts) {
-        // A little more than asked for, and not all in the same moment.
-        if (facts.retry_after)
-            return *facts.retry_after + pauses_.random_part(std::chrono::milliseconds{250});
+    // "At once", said again and again, is no pause to go by.
+    static bool wants_pause(failure_facts const& facts) {
+        return facts.retry_after && facts.retry_after->count() > 0;
+    }
+
+    std::chrono::milliseconds next_pause() {
         auto const doublings = std::min(in_a_row_++, 16U);
         return pauses_.random_part(std::min(policy_.longest_pause, policy_.first_pause * (1L << doublings)));
     }
@@ -3872,7 +4060,8 @@ class retry_session {
     detail::host_pauses& pauses_;
     origin host_;
     Clock& clock_;
-    std::chrono::steady_clock::time_point started_, moved_;
+    std::chrono::steady_clock::time_point started_;
+    std::optional<std::chrono::steady_clock::time_point> failing_since_{}; // without progress
     unsigned attempts_ = 0, in_a_row_ = 0, unreachable_ = 0;
 };
 
@@ -3885,29 +4074,15 @@ class retrying {
         : policy_{policy}, shared_{std::make_shared<shared_state>(std::move(next), std::move(clock))} {}
 
     http_response send(http_request const& request) {
-        auto const host = request.target.from();
-        auto attempts = attempts_at(host);
+        auto attempts = attempts_at(request.target.from());
         for (;;) {
             attempts.wait_for_host();
-            try {
-                auto answer = shared_->next.send(request);
-                if (!may_be_transient(answer.status)) return answer;
-                // What it says decides, and must still be there for who asked.
-                auto text = read_text(answer, detail::max_error_body);
-                http_response whole{answer.status, std::move(answer.headers),
-                                    any_byte_source{owned_text{text}}};
-                if (!detail::is_transient(whole.status, whole.headers, text)) return whole;
-                auto failure = refusal(request.method, request.target.shown(), host, whole);
-                if (!request.repeatable) {
-                    attempts.heed(failure.facts());
-                    whole.body = any_byte_source{owned_text{std::move(text)}};
-                    return whole;
-                }
-                attempts.failed(failure);
-            } catch (transport_error const& failure) {
-                if (!request.repeatable) throw;
-                attempts.failed(failure);
-            }
+            auto outcome = attempt(request, attempts);
+            if (auto* const answer = std::get_if<http_response>(&outcome)) return std::move(*answer);
+            if (auto const* const refused = std::get_if<registry_error>(&outcome))
+                attempts.failed(*refused);
+            else
+                attempts.failed(std::get<transport_error>(outcome));
         }
     }
 
@@ -3933,6 +4108,32 @@ class retrying {
         Clock clock;
         detail::host_pauses pauses;
     };
+
+    // What is no answer for the caller, but a reason to try again or to give up, is returned as an error.
+    std::variant<http_response, registry_error, transport_error> attempt(http_request const& request,
+                                                                         session& attempts) {
+        try {
+            auto answer = shared_->next.send(request);
+            if (!may_be_transient(answer.status)) return answer;
+            // What it says decides, and must still be there for who asked.
+            auto text = detail::read_error_text(answer);
+            answer.body = any_byte_source{owned_text{text}};
+            if (!detail::is_transient(answer.status, answer.headers, text)) return answer;
+            auto failure = refusal(request.method, request.target.shown(), request.access,
+                                   request.target.from(), answer);
+            if (request.repeatable) return failure;
+            attempts.heed(failure.facts());
+            answer.body = any_byte_source{owned_text{std::move(text)}};
+            return answer;
+        } catch (
+            registry_error const& failure) { // of who logs in for us: its service may be out of order, too
+            if (!request.repeatable) throw;
+            return failure;
+        } catch (transport_error const& failure) {
+            if (!request.repeatable) throw;
+            return failure;
+        }
+    }
 
     static bool may_be_transient(int status) { return status == 403 || status == 408 || status >= 425; }
 
@@ -3973,6 +4174,8 @@ struct upload_options {
     bool in_pieces = false;                  ///< from the first byte on, not only when needed
     std::uint64_t worth_a_record = 32 << 20; ///< blobs of fewer bytes are not entered in the journal
     upload_journal const* journal = nullptr;
+    /// For the answer when the last byte was sent: registries hash, and some move, the whole blob before they give it.
+    std::chrono::milliseconds patience{std::chrono::minutes{5}};
 };
 
 namespace detail {
@@ -4127,10 +4330,10 @@ class blob_upload {
         in_flight_ = what_.size;
         std::optional<http_body> body;
         if (size != 0) body = http_body{part_, size, 0};
-        // Registries hash, and some move, the whole blob before they answer.
-        auto answer = to_.put_upload(*session_, what_.digest, body, std::chrono::minutes{5});
+        auto answer = to_.put_upload(*session_, what_.digest, body, options_.patience);
         if (answer.status == 201 || answer.status == 200 || answer.status == 204) {
             check_digest(answer);
+            (void)read_text(answer, max_error_body); // all of it came, and the connection can be used again
             return true;
         }
         if (answer.status == 202 && to_.has_blob(what_.digest, what_.size)) return true;

@@ -3,15 +3,17 @@
 // before the encoder (its digest is the diff_id of image-spec, config.md) and one after it (the digest of the
 // blob).
 //
-// Given an executor, a tap hashes large chunks there while the next stage works on the same chunk; it waits
-// for the hash before write() returns, so nothing is copied and the order stays.
+// Given an executor, a tap hashes there a copy of what passes, so that hashing, the slowest step where nothing is
+// compressed, overlaps both the write of these bytes and the read of the next ones.
 
 #include <shiplap/bytes/executor.hpp>
 #include <shiplap/digest/digest.hpp>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <vector>
 
 namespace shiplap {
 
@@ -26,21 +28,18 @@ class tap {
   public:
     tap() = default;
     explicit tap(executor_ref executor) noexcept : executor_{executor} {}
+    tap(tap const&) = delete; // a task refers to this
+    tap& operator=(tap const&) = delete;
+    ~tap() { wait(); }
 
     template <byte_sink Out>
     void write(bytes_view in, Out& out) {
         size_ += in.size();
-        if (executor_.concurrency() == 0 || in.size() < worth_a_task) {
-            hasher_.update(in);
-            out.write(in);
-            return;
+        for (auto rest = in; !rest.empty();) {
+            auto const piece = rest.first(std::min(rest.size(), largest_copy));
+            hash(piece);
+            rest = rest.subspan(piece.size());
         }
-        completion
-            hashed; // its destructor waits, also when out.write() throws: the task refers to this frame
-        executor_.post([this, in, &hashed] {
-            hasher_.update(in);
-            hashed.signal();
-        });
         out.write(in);
     }
 
@@ -48,37 +47,48 @@ class tap {
     void finish(Out&) noexcept {}
 
     /// Digest and size of all that passed. Call once, after the last write().
-    [[nodiscard]] content_facts facts() { return {digest::from_raw<D>(hasher_.finish()), size_}; }
+    [[nodiscard]] content_facts facts() {
+        wait();
+        return {digest::from_raw<D>(hasher_.finish()), size_};
+    }
 
   private:
-    class completion {
-      public:
-        completion() = default;
-        completion(completion const&) = delete;
-        completion& operator=(completion const&) = delete;
-        ~completion() {
-            std::unique_lock lock{mutex_};
-            ready_.wait(lock, [this] { return done_; });
+    void hash(bytes_view piece) {
+        if (executor_.concurrency() == 0 || piece.size() < worth_a_task) {
+            wait();
+            hasher_.update(piece);
+            return;
         }
-        void signal() {
+        next_.assign(piece.begin(), piece.end()); // while the piece before is still being hashed
+        wait();
+        hashed_.swap(next_);
+        hashing_ = true;
+        executor_.post([this] {
+            hasher_.update(hashed_);
             std::lock_guard const lock{
                 mutex_}; // held while notifying: then the waiter cannot be gone too early
-            done_ = true;
-            ready_.notify_one();
-        }
+            hashing_ = false;
+            idle_.notify_one();
+        });
+    }
 
-      private:
-        std::mutex mutex_;
-        std::condition_variable ready_;
-        bool done_ = false;
-    };
+    void wait() {
+        std::unique_lock lock{mutex_};
+        idle_.wait(lock, [this] { return !hashing_; });
+    }
 
     static constexpr std::size_t worth_a_task =
         64 * 1024; // hashing less costs about as much as waking a thread
+    static constexpr std::size_t largest_copy = 4 * transfer_size;
 
     executor_ref executor_;
     typename D::hasher hasher_;
     std::uint64_t size_ = 0;
+
+    std::mutex mutex_;
+    std::condition_variable idle_;
+    bool hashing_ = false; // if so, the task alone uses hasher_ and hashed_
+    std::vector<std::byte> hashed_, next_;
 };
 
 } // namespace shiplap

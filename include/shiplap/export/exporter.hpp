@@ -20,9 +20,6 @@
 #include <shiplap/store/overlay.hpp>
 #include <shiplap/store/scratch.hpp>
 
-#include <range/v3/range/conversion.hpp>
-#include <range/v3/view/transform.hpp>
-
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -134,11 +131,12 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
 }
 
 inline std::vector<reference> parse_names(export_options const& options) {
-    auto const complete = [&](std::string const& text) {
+    std::vector<reference> parsed;
+    for (auto const& text : options.names) {
         auto name = reference::parse(text);
-        return options.by_digest ? name : name.with_default_tag();
-    };
-    return options.names | ranges::views::transform(complete) | ranges::to<std::vector>();
+        parsed.push_back(options.by_digest ? name : name.with_default_tag());
+    }
+    return parsed;
 }
 
 /// What the image is called once its digest is known.

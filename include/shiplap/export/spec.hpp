@@ -11,7 +11,6 @@
 
 #include <range/v3/algorithm/find.hpp>
 #include <range/v3/algorithm/min_element.hpp>
-#include <range/v3/view/reverse.hpp>
 
 #include <algorithm>
 #include <array>
@@ -326,9 +325,10 @@ inline constexpr std::array<spec_builder::option_rule, 21> spec_builder::rules{{
 
 /// The type that counts: the last one. Null if there is none.
 inline attribute const* type_of(attributes const& given) {
-    auto const backwards = ranges::views::reverse(given);
-    auto const last = ranges::find(backwards, "type", &attribute::key);
-    return last == backwards.end() ? nullptr : &*last;
+    attribute const* last = nullptr;
+    for (auto const& one : given)
+        if (one.key == "type") last = &one;
+    return last;
 }
 
 /// type=registry is type=image,push=true.

@@ -98,7 +98,7 @@ class entry_writer {
     header_policies policies_;
     tree_walker const& tree_;
     names_by_inode first_names_;
-    // Each read is handed to the thread that hashes: few and large ones cost a tenth less than those of transfer_size.
+    // Each read is handed to the thread that hashes: few and large ones cost a few percent less than those of transfer_size.
     static constexpr std::size_t read_size = 4 * transfer_size;
     std::unique_ptr<std::byte[]> buffer_ = std::make_unique_for_overwrite<std::byte[]>(read_size);
 };

@@ -6,8 +6,8 @@
 //
 // Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once.
 // Backpressure is the call stack; parallelism lives inside the encoder, which posts blocks to the executor,
-// or, where there is none to speak of, in the tap, which hashes a chunk on the executor while the same chunk
-// is written.
+// or, where there is none to speak of, in the tap, which hashes a chunk on the executor while that chunk is
+// written and the next one read.
 
 #include <shiplap/bytes/activity.hpp>
 #include <shiplap/bytes/gather.hpp>

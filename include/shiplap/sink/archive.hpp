@@ -18,14 +18,10 @@
 #include <shiplap/store/layout_index.hpp>
 #include <shiplap/tar/writer.hpp>
 
-#include <range/v3/algorithm/sort.hpp>
-#include <range/v3/algorithm/unique.hpp>
-#include <range/v3/range/conversion.hpp>
-#include <range/v3/view/transform.hpp>
-
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -115,9 +111,10 @@ class layout_archive {
     /// once.
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
         if (started_) restart();
-        auto order = graph.contents | ranges::views::transform(&image_node::what) | ranges::to<std::vector>();
-        ranges::sort(order, {}, &descriptor::digest);
-        order.erase(ranges::unique(order, {}, &descriptor::digest), order.end());
+        std::map<digest, descriptor> sorted;
+        for (auto const& node : graph.contents) sorted.try_emplace(node.what.digest, node.what);
+        std::vector<descriptor> order;
+        for (auto& [name, what] : sorted) order.push_back(std::move(what));
         return order;
     }
 

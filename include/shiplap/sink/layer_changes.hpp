@@ -15,12 +15,9 @@
 #include <shiplap/sink/tree_removal.hpp>
 #include <shiplap/tar/entry.hpp>
 
-#include <range/v3/algorithm/sort.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -116,7 +113,8 @@ class layer_changes {
         std::vector<std::pair<file_identity, directory_state>> all{directories_.begin(), directories_.end()};
         directories_.clear();
         added_.clear();
-        ranges::sort(all, std::greater<>{}, [](auto const& one) { return one.second.path; });
+        std::sort(all.begin(), all.end(),
+                  [](auto const& a, auto const& b) { return a.second.path > b.second.path; });
         for (auto const& [id, wanted] : all) {
             auto const handle = root.find_directory(wanted.path);
             if (!handle) throw system_error{"set time of", wanted.path, errno};
