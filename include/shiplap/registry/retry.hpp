@@ -128,7 +128,10 @@ class retry_session {
 
     /// Call after each failed attempt: waits, and returns if another is due. Else throws the failure, with what all
     /// attempts took.
-    void failed(registry_error const& failure) { retry_or_throw(failure, failure.facts()); }
+    void failed(registry_error const& failure) {
+        unreachable_ = 0;
+        retry_or_throw(failure, failure.facts());
+    }
     void failed(transport_error const& failure) {
         bool const unreachable =
             failure.kind() == transport_failure::resolve || failure.kind() == transport_failure::connect;
