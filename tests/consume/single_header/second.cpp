@@ -1,4 +1,8 @@
+#ifdef SINGLE_HEADER
+#include <shiplap/shiplap_curl.hpp>
+#else
 #include <shiplap/shiplap.hpp>
+#endif
 
 // Uses what the other translation unit uses too.
 std::string digest_elsewhere(std::string_view text) {
