@@ -298,10 +298,9 @@ class repository {
         origin by;
         bool moved = false;
 
-        // Addresses that are signed for GET are forbidden to HEAD.
+        // Addresses that are signed for GET are forbidden to HEAD; and without a body, a rate limit looks like a denial.
         [[nodiscard]] bool knows_no_head() const {
-            return what.status == 405 || what.status == 400 || what.status == 501 ||
-                   (moved && what.status == 403);
+            return what.status == 405 || what.status == 400 || what.status == 501 || what.status == 403;
         }
     };
 

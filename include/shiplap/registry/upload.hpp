@@ -43,6 +43,8 @@ struct upload_options {
     bool in_pieces = false;                  ///< from the first byte on, not only when needed
     std::uint64_t worth_a_record = 32 << 20; ///< blobs of fewer bytes are not entered in the journal
     upload_journal const* journal = nullptr;
+    /// For the answer when the last byte was sent: registries hash, and some move, the whole blob before they give it.
+    std::chrono::milliseconds patience{std::chrono::minutes{5}};
 };
 
 namespace detail {
@@ -118,7 +120,7 @@ class blob_upload {
           habits_{habits},
           options_{options},
           attempts_{detail::attempts_at(to.over(), to.registry())},
-          pieces_{options.in_pieces} {}
+          pieces_{options.in_pieces && !habits.ignores_pieces} {}
 
     void run(std::optional<upload_session> given) {
         if (options_.journal != nullptr && what_.size >= options_.worth_a_record)
@@ -131,9 +133,15 @@ class blob_upload {
             while (!advance()) {
             }
         } catch (remote_error const&) {
-            throw;      // the record stays: another run may go on
-        } catch (...) { // the source is to blame, or a signal
-            if (session_ && !record_) to_.cancel_upload(*session_);
+            throw; // the record stays: another run may go on
+        } catch (error const& failure) {
+            // What was sent is nothing to go on from.
+            bool const wrong_bytes =
+                failure.code() == error_code::digest_mismatch || failure.code() == error_code::source_changed;
+            give_up(!record_ || wrong_bytes);
+            throw;
+        } catch (...) { // a signal, or another failure
+            give_up(!record_);
             throw;
         }
         if (record_) record_->forget();
@@ -165,6 +173,11 @@ class blob_upload {
     void remember() {
         if (record_) record_->keep(*session_);
     }
+    void give_up(bool for_good) noexcept {
+        if (!for_good) return;
+        if (session_) to_.cancel_upload(*session_);
+        if (record_) record_->forget();
+    }
     void forget_session() {
         session_.reset();
         offset_ = in_flight_ = 0;
@@ -172,11 +185,11 @@ class blob_upload {
 
     // Where another run left off. What the registry has then is believed: the digest is checked at the end.
     void resume(std::optional<upload_session> left) {
-        if (!left || left->location.from() != to_.registry()) return;
+        if (!left || left->location.from() != to_.registry() || habits_.ignores_pieces) return;
         auto const there = to_.upload_status(*left);
-        if (!there) return;
+        if (!there || there->received.value_or(0) == 0 || *there->received > what_.size) return;
         begin(there->session);
-        offset_ = in_flight_ = std::min(there->received.value_or(0), what_.size);
+        offset_ = in_flight_ = *there->received;
         pieces_ = true;
     }
 
@@ -186,14 +199,14 @@ class blob_upload {
         in_flight_ = what_.size;
         std::optional<http_body> body;
         if (size != 0) body = http_body{part_, size, 0};
-        // Registries hash, and some move, the whole blob before they answer.
-        auto answer = to_.put_upload(*session_, what_.digest, body, std::chrono::minutes{5});
+        auto answer = to_.put_upload(*session_, what_.digest, body, options_.patience);
         if (answer.status == 201 || answer.status == 200 || answer.status == 204) {
             check_digest(answer);
+            (void)read_text(answer, max_error_body); // all of it came, and the connection can be used again
             return true;
         }
         if (answer.status == 202 && to_.has_blob(what_.digest, what_.size)) return true;
-        if (size == 0 && answer.status >= 500) ++refused_closings_;
+        if (size == 0 && answer.status == 500) ++refused_closings_;
         return failed(answer, size);
     }
 
@@ -214,9 +227,7 @@ class blob_upload {
         auto const received = sent_to == 1 ? sent_to : now.received.value_or(sent_to);
         if (received > sent_to) throw range_ahead(received);
         if (received <= offset_) return pieces_are_ignored();
-        offset_ = received;
-        attempts_.progressed();
-        remember();
+        move_to(received);
         return false;
     }
 
@@ -246,7 +257,7 @@ class blob_upload {
                           facts.registry_code == "BLOB_UPLOAD_INVALID" || answer.status == 416;
         if (gone || facts.retryable) {
             attempts_.failed(as_retryable(failure));
-            if (range && *range <= in_flight_) {
+            if (range && *range != 0 && *range <= in_flight_) {
                 move_to(*range);
                 return false;
             }
@@ -266,29 +277,35 @@ class blob_upload {
             return false;
         }
         auto const there = to_.upload_status(*session_);
-        if (!there || !there->received) {
+        auto const received = there ? there->received.value_or(0) : 0;
+        if (received > in_flight_) throw range_ahead(received);
+        if (received == 0) { // or one byte: both are told as "0-0"
             forget_session();
             return false;
         }
-        if (*there->received > in_flight_) throw range_ahead(*there->received);
         session_ = there->session;
-        move_to(*there->received);
+        move_to(received);
         return false;
     }
 
     void move_to(std::uint64_t received) {
-        if (received > offset_) attempts_.progressed();
+        if (received > offset_) {
+            attempts_.progressed();
+            moves_ = logins_ = 0;
+        }
         offset_ = received;
         remember();
     }
 
     bool pieces_are_ignored() {
-        auto const failure =
-            registry_error{"upload",
-                           to_.shown(what_.digest.text()),
-                           "the registry accepts a piece of the blob and then does not have it",
-                           {.retryable = true}};
-        if (habits_.ignores_pieces.exchange(true) || what_.size > habits_.max_body) attempts_.failed(failure);
+        habits_.ignores_pieces = true;
+        if (what_.size > habits_.max_body)
+            throw registry_error{
+                "upload",
+                to_.shown(what_.digest.text()),
+                "the registry accepts a piece of the blob and then does not have it, and all "
+                "of it at once is too large for it",
+                {}};
         pieces_ = false;
         forget_session();
         return false;
