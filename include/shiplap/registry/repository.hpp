@@ -130,7 +130,7 @@ class repository {
         return first_session(target, answer);
     }
 
-    /// end-6: the last request of an upload, with what is left of the blob, or with nothing.
+    /// end-6: the last request of an upload, with all of the blob, or with nothing where pieces have brought it.
     http_response put_upload(upload_session const& session, digest const& which,
                              std::optional<http_body> body, std::chrono::milliseconds patience) {
         // Behind a digest= that the registry put there itself, which may be any.
@@ -296,9 +296,9 @@ class repository {
     struct found_answer {
         http_response what;
         origin by;
-        bool moved = false;
 
-        // Addresses that are signed for GET are forbidden to HEAD; and without a body, a rate limit looks like a denial.
+        // Addresses that are signed for GET are forbidden to HEAD; and without a body, a rate limit looks like a
+        // denial.
         [[nodiscard]] bool knows_no_head() const {
             return what.status == 405 || what.status == 400 || what.status == 501 || what.status == 403;
         }
@@ -316,7 +316,7 @@ class repository {
             bool const elsewhere = answer.status == 301 || answer.status == 302 || answer.status == 303 ||
                                    answer.status == 307 || answer.status == 308;
             auto next = elsewhere ? location_of(request.target, answer) : std::nullopt;
-            if (!next) return {std::move(answer), request.target.from(), hops != 0};
+            if (!next) return {std::move(answer), request.target.from()};
             if (hops == 5)
                 throw registry_error{method,
                                      request.target.shown(),
