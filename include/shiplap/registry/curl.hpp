@@ -41,6 +41,7 @@
 #include <shiplap/registry/store.hpp>
 #include <shiplap/registry/token.hpp>
 #include <shiplap/registry/upload.hpp>
+#include <shiplap/registry/upload_session.hpp>
 #include <shiplap/registry/url.hpp>
 #include <shiplap/sink/push_target.hpp>
 #include <shiplap/version.hpp>

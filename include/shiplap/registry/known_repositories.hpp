@@ -68,7 +68,7 @@ class known_repositories {
                 throw system_error{"make directory", folder(), problem.value()};
             folder_lock const held{folder()};
             auto pairs = read(path_of(registry));
-            std::erase_if(pairs, [&](pair const& one) { return there.seen.contains(one); });
+            std::erase_if(pairs, [&seen = there.seen](pair const& one) { return seen.contains(one); });
             pairs.insert(pairs.end(), there.in_order.begin(), there.in_order.end());
             if (pairs.size() > most)
                 pairs.erase(pairs.begin(), pairs.end() - static_cast<std::ptrdiff_t>(most));

@@ -16,11 +16,10 @@
 #include <shiplap/registry/location.hpp>
 #include <shiplap/registry/manifest_document.hpp>
 #include <shiplap/registry/refusal.hpp>
+#include <shiplap/registry/upload_session.hpp>
 
-#include <charconv>
 #include <chrono>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,19 +27,6 @@
 #include <vector>
 
 namespace shiplap {
-
-/// A place that takes one blob. Each answer of the registry may give it another location, and only the latest counts.
-struct upload_session {
-    url location;
-    /// Pieces, but for the last one, must be this long at least (OCI-Chunk-Min-Length).
-    std::uint64_t min_chunk = 0;
-};
-
-/// How far an upload got, as the registry sees it.
-struct upload_progress {
-    upload_session session;
-    std::optional<std::uint64_t> received; ///< bytes from the start on; none: it does not say
-};
 
 template <transport T>
 class repository {
@@ -70,7 +56,7 @@ class repository {
         auto& answer = found.what;
         if (answer.status == 404) return false;
         if (answer.status != 200) throw refused("find blob", which.text(), answer, found.by);
-        auto const length = number(answer.headers.get("Content-Length"));
+        auto const length = detail::parse_number(answer.headers.get("Content-Length"));
         return !length || !size || *length == *size;
     }
 
@@ -152,20 +138,12 @@ class repository {
         request.repeatable = true;
         auto answer = over_->send(request);
         if (answer.status != 204 && answer.status != 200 && answer.status != 202) return std::nullopt;
-        return progress_of(session, answer);
+        return progress_after(session, answer);
     }
 
     /// What an answer says about the session that it is about.
     static upload_progress progress_of(upload_session const& before, http_response const& answer) {
-        upload_progress now{next_session(before.location, answer, before), std::nullopt};
-        auto range = answer.headers.get("Range");
-        if (range.starts_with("bytes=")) range.erase(0, 6);
-        if (auto const dash = range.find('-'); dash != std::string::npos)
-            if (auto const last = number(range.substr(dash + 1));
-                last && number(range.substr(0, dash)) == 0 &&
-                *last < std::numeric_limits<std::uint64_t>::max())
-                now.received = *last == 0 ? 0 : *last + 1; // "0-0" is what nothing looks like
-        return now;
+        return progress_after(before, answer);
     }
 
     /// Gives up an upload; whether the registry understands does not matter.
@@ -262,13 +240,6 @@ class repository {
         return headers;
     }
 
-    static std::optional<std::uint64_t> number(std::string const& text) {
-        std::uint64_t value = 0;
-        auto const [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
-        if (text.empty() || problem != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-        return value;
-    }
-
     // What is sent in one piece, and comes in none, is asked for again if the transport is one that does so.
     template <class Work>
     auto again_if_cut(Work const& work) {
@@ -337,22 +308,6 @@ class repository {
         request.repeatable = false;
         request.addresses = rule_for(request.target, registry());
         return request;
-    }
-
-    static upload_session first_session(url const& asked, http_response const& answer) {
-        if (answer.headers.find("Location") == nullptr)
-            throw registry_error{"upload",
-                                 asked.shown(),
-                                 "the registry starts an upload, but gives no Location for it",
-                                 {.http_status = answer.status}};
-        return next_session(asked, answer, {asked});
-    }
-
-    // The latest Location counts, verbatim; an answer without one leaves it as it was.
-    static upload_session next_session(url const& asked, http_response const& answer, upload_session next) {
-        if (auto to = location_of(asked, answer)) next.location = std::move(*to);
-        if (auto const least = number(answer.headers.get("OCI-Chunk-Min-Length"))) next.min_chunk = *least;
-        return next;
     }
 
     T* over_;
