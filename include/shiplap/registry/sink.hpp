@@ -54,8 +54,8 @@ inline void require_encoding(descriptor const& layer, replayable_source_ref from
                zstd = type.ends_with("+zstd") || type.ends_with(".zstd");
     if ((!gzip && !zstd && !type.ends_with(".tar")) || layer.size < 4) return;
     std::array<std::byte, 4> head{};
+    from.rewind(); // it may have gone to another repository
     auto const size = read_fully(from, head);
-    from.rewind();
     auto const actual = sniff_encoding(bytes_view{head}.first(size));
     std::string_view const wanted = gzip ? "gzip" : zstd ? "zstd" : "";
     if (actual == wanted) return;
@@ -237,7 +237,6 @@ class registry_sink {
                 session = std::move(answer.session);
             }
             detail::require_encoding(what, from);
-            from.rewind();
             upload_blob(into.to, what, from, habits.at(into.to.registry()), options.upload,
                         std::move(session));
             confirm(into, what.digest, true);

@@ -313,8 +313,8 @@ class blob_upload {
 
     bool shrink(registry_error const& failure, std::uint64_t size) {
         constexpr std::uint64_t least = 1 << 20, likely = 50 << 20;
-        auto const smaller = size > 2 * likely ? likely : size / 2;
-        if (smaller < std::max(least, session_ ? session_->min_chunk : 0) || habits_.ignores_pieces)
+        auto const smaller = size > 2 * likely ? likely : std::max(size / 2, least);
+        if (size <= least || smaller < session_->min_chunk || habits_.ignores_pieces)
             throw registry_error{failure.operation(), failure.subject(),
                                  failure.reason() + ", even one of " + std::to_string(size) + " bytes",
                                  failure.facts()};
@@ -367,6 +367,7 @@ class blob_upload {
 template <transport T>
 void upload_blob(repository<T>& to, descriptor const& what, replayable_source_ref from, upload_habits& habits,
                  upload_options const& options = {}, std::optional<upload_session> session = {}) {
+    from.rewind();
     detail::blob_upload<T>{to, what, from, habits, options}.run(std::move(session));
 }
 
