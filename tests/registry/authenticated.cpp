@@ -309,7 +309,7 @@ TEST_CASE("what the token should allow is not asked for again", "[authenticated]
                    : reply(200);
     };
     auto const failure = failure_of([&] { registry.send(get(blob)); });
-    CHECK_THAT(failure.what(), contains("access is denied"));
+    CHECK_THAT(failure.what(), contains("access to 'app' is denied to the user"));
     CHECK(failure.facts().http_status == 401);
     CHECK(w.all->tokens == 1);
     CHECK(w.count("/blobs/") == 3);

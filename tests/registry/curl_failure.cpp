@@ -46,6 +46,7 @@ TEST_CASE("results of libcurl say what to do", "[registry][curl]") {
         {CURLE_SSL_CERTPROBLEM, "no such key", 0, 0, 0, transport_failure::tls, false, "no such key"},
         {CURLE_RECV_ERROR, "alert certificate required", 0, 0, 0, transport_failure::tls, false,
          "client.key"},
+        {CURLE_RECV_ERROR, "alert bad certificate", 0, 0, 0, transport_failure::tls, false, "client.key"},
         {CURLE_RECV_ERROR, "reset", 0, 0, 0, transport_failure::cut, true, "broke: reset"},
         {CURLE_SEND_ERROR, "", 0, 0, 0, transport_failure::cut, true, "broke"},
         {CURLE_PARTIAL_FILE, "", 0, 0, 0, transport_failure::cut, true, "cut off"},

@@ -221,9 +221,7 @@ class authenticated {
             scopes.push_back(wanted.get("scope"));
             scopes = merged_scopes(scopes);
             if (used.from && used.scopes == scopes && wanted.get("error") == "insufficient_scope")
-                throw detail::authentication_failure(
-                    access, "access is denied: the token has all that was asked for" + user_of(used), 401,
-                    words);
+                throw not_granted(access, used, words);
         }
         {
             std::lock_guard lock{shared_->mutex};
@@ -286,6 +284,18 @@ class authenticated {
     static std::string user_of(grant const& used) {
         auto const& user = used.now.what.user;
         return user.empty() ? " (without a user name)" : " (as user '" + printable(user) + "')";
+    }
+
+    /// The token service knows the user, and gives out tokens that allow less than was asked for.
+    static registry_error not_granted(registry_access const& access, grant const& used,
+                                      std::string const& words) {
+        auto const& user = used.now.what.user;
+        auto const login = "'docker login " + detail::registry_name(access) + "'";
+        auto reason = "access to '" + printable(access.repository) + "' is denied ";
+        reason += user.empty() ? "without a login: use " + login
+                               : "to the user '" + printable(user) + "': check the name, or use " + login +
+                                     " to be somebody else";
+        return detail::authentication_failure(access, std::move(reason), 401, words);
     }
 
     registry_error refused(registry_access const& access, grant const& used, std::string const& words) {

@@ -145,8 +145,9 @@ inline transport_error curl_failure(curl_outcome const& of) {
     case CURLE_OK: // nothing but "100 Continue"
     case CURLE_GOT_NOTHING:
         return fail(transport_failure::cut, true, host + " closed the connection without an answer");
-    case CURLE_RECV_ERROR: // TLS 1.3 tells here that it misses a certificate
-        if (of.words.find("alert certificate required") != std::string::npos) return tls_failure(of);
+    case CURLE_RECV_ERROR: // TLS 1.3 tells here that it misses a certificate; the second is what Go sends
+        for (auto const* const alert : {"alert certificate required", "alert bad certificate"})
+            if (of.words.find(alert) != std::string::npos) return tls_failure(of);
         [[fallthrough]];
     case CURLE_SEND_ERROR:
         if (of.to.is_https() && of.unheard) return tls_failure(of);
