@@ -6,8 +6,6 @@ Everything runs on loopback. With WORDs only what has one of them in its label.
 
 import base64
 import contextlib
-import functools
-import hashlib
 import io
 import json
 import os
@@ -48,7 +46,7 @@ class Bench:
         (self.small / "file").write_text("content\n")
 
     def fresh(self):
-        """The environment of somebody who never was here: what the command remembers of registries lies in its store."""
+        """The environment of somebody who never was here: the store has what the command remembers of registries."""
         return {"SHIPLAP_STORE": str(self.work.place("store"))}
 
     def push(self, name, *words, more="", inputs=None, env=None):
@@ -216,6 +214,7 @@ class Plain:
         layout = self.work.place("layout")
         digest = bench.push(name, env=env)
         bench.copy(f"docker://{name}", f"oci-layout:{layout}:{name}")
+        layers = layers_of(bench.inspect(f"docker://{name}"))
         steps = {"the same push": lambda: bench.push(name, env=env),
                  "the same push by somebody else": lambda: bench.push(name),
                  "a copy of it": lambda: bench.copy(f"oci-layout:{layout}:{name}", f"docker://{name}"),
@@ -224,7 +223,7 @@ class Plain:
             with self.registry.watch() as seen:
                 expect_equal(step(), digest, f"digest of {label}")
             expect_equal(changes(seen), [], label)
-            expect_equal(len(fetched(seen, layers_of(bench.inspect(f"docker://{name}")))), 0, f"layers fetched by {label}")
+            expect_equal(fetched(seen, layers), [], f"layers fetched by {label}")
             if label == "the same push":
                 expect_equal(len(seen), 3, f"requests of {label}")  # the tag, the layer and the configuration
 
@@ -259,9 +258,7 @@ class Plain:
         bench, (base, below), repository = self.bench, self.base(), self.repository("above")
         env = bench.fresh()
         with self.registry.watch() as seen:
-            done = bench.command.run("--from", f"docker://{base}", "-o", f"type=image,push=true,name={self.name(repository)}",
-                                     bench.small, env=env)
-        digest = done.stdout.decode().strip()
+            digest = bench.push(self.name(repository), "--from", f"docker://{base}", inputs=[bench.small], env=env)
         expect_equal(self.registry.digest_of(repository, "1"), digest, "digest")
         expect_equal(fetched(seen, below), [], "blobs of the base that were fetched")
         expect_equal((len(mounts(seen)), len(uploads(seen))), (1, 2), "mounts and uploads")
@@ -322,7 +319,8 @@ class Plain:
         expect_equal(self.registry.digest_of(repository, "1"), digest, "what the tag stands for")
         # Into another repository
         with self.registry.watch() as seen:
-            bench.command("index", "create", self.name(elsewhere), f"{place}@{amd}", f"{place}@{arm}", env=bench.fresh())
+            bench.command("index", "create", self.name(elsewhere), f"{place}@{amd}", f"{place}@{arm}",
+                          env=bench.fresh())
         expect_equal((uploads(seen), len(mounts(seen))), ([], 3), "uploads and mounts")  # two configurations, one layer
         found = bench.inspect(f"docker://{self.name(elsewhere)}")
         expect_equal([one["digest"] for one in found["manifests"]], [amd, arm], "images elsewhere")
@@ -334,6 +332,28 @@ class Plain:
                    inputs=bench.layers(1, "above"))
         above = bench.inspect(f"docker://{self.name(elsewhere, 'above')}")["manifests"][0]["configuration"]
         expect("P=linux/arm64/v8" in above["config"]["Env"], f"another image of the index is the base: {above}")
+
+    def two_registries(self):
+        """To both at once, from one to the other, and an index over images of both."""
+        bench, first, second = self.bench, self.repository(), self.repository()
+        with Registry(self.work.place("registry")) as other:
+            names = [self.name(first), f"{other.host}/{first}:1"]
+            digest = bench.push("", "-t", names[0], "-t", names[1], "--platform", "linux/amd64", inputs=[bench.small])
+            for registry in self.registry, other:
+                expect_equal(registry.digest_of(first, "1"), digest, "digest in both")
+            with other.watch() as seen:
+                bench.copy(f"docker://{names[1]}", f"docker://{self.name(second, 'copied')}")
+            expect_equal(changes(seen), [], "changes in the registry that is read")
+            expect_equal(self.registry.digest_of(second, "copied"), digest, "digest of the copy")
+            arm = bench.push(f"{other.host}/{second}", "--platform", "linux/arm64", more=",push-by-digest=true",
+                             inputs=[bench.small])
+            bench.command("index", "create", self.name(second), names[0], f"{other.host}/{second}@{arm}",
+                          env=bench.fresh())
+        found = bench.inspect(f"docker://{self.name(second)}")
+        expect_equal([one["digest"] for one in found["manifests"]], [digest, arm], "images in the index")
+        if has("skopeo"):
+            skopeo_copy(f"docker://{self.name(second)}", f"dir:{self.work.place('dir')}", "--src-tls-verify=false",
+                        "--all")
 
     # --- how many requests ---
 
@@ -383,23 +403,48 @@ class Plain:
     def not_there(self):
         bench, place = self.bench, f"{self.registry.host}/{self.repository()}"
         for name in f"{place}:1", f"{place}@sha256:{'1' * 64}":
-            for words in (["inspect", f"docker://{name}"], ["copy", f"docker://{name}", f"oci-layout:{self.work.place('x')}"],
+            for words in (["inspect", f"docker://{name}"], ["copy", f"docker://{name}", "oci-layout:nothing"],
                           ["index", "create", f"{place}:2", name]):
                 bench.refused(*words, says=[name])
+
+    def damaged(self):
+        """A blob whose bytes changed in the registry is no part of an image any more."""
+        bench, name = self.bench, self.name(self.repository())
+        bench.push(name, inputs=bench.layers(1, "damaged"))
+        layer = layers_of(bench.inspect(f"docker://{name}"))[0]
+        path = next(self.registry.storage.rglob(layer.split(":")[1] + "/data"))
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        for kind in "oci-layout", "oci-archive", "rootfs":
+            there = self.work.place(kind)
+            bench.refused("copy", f"docker://{name}", f"{kind}:{there}" + ("" if kind == "rootfs" else ":a:1"),
+                          says=[layer])
+            expect(not (there / "index.json").exists() if kind == "oci-layout" else not there.exists(),
+                   f"{kind}: something is there")
+
+    def together(self):
+        """Several at the same time, with the same image and the same memory."""
+        bench, repository, env = self.bench, self.repository(), self.bench.fresh()
+        words = ["-o", f"type=image,push=true,name={self.name(repository)}", *bench.layers(10, "together")]
+        pushes = [subprocess.Popen([bench.command.path, "--progress", "none", *words], env={**os.environ, **env},
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+        for push in pushes:
+            digest, message = push.communicate(timeout=60)
+            expect_equal(push.returncode, 0, f"exit status: {message}")
+            expect_equal(digest.decode().strip(), self.registry.digest_of(repository, "1"), "digest")
 
     # --- what is cut off ---
 
     def big(self, size):
-        """A layout with a layer of random bytes, and one of 8 MiB below."""
-        layout = self.work.place("big")
-        for number, bytes_ in enumerate([8 * MIB, size]):
+        """Two folders: one with a file of 8 MiB, one with a file of this size, of random bytes."""
+        for number, length in enumerate([8 * MIB, size]):
             folder = self.work.place("random")
             folder.mkdir()
             with open(folder / f"random-{number}", "wb") as file, open("/dev/urandom", "rb") as source:
-                for _ in range(bytes_ // MIB):
+                for _ in range(length // MIB):
                     file.write(source.read(MIB))
             yield folder
-        del layout
 
     def killed(self):
         """At several points; after each the tag is not there, and at last the push succeeds."""
@@ -470,6 +515,44 @@ class Plain:
                 expect_equal(self.registry.digest_of(repository, "1"), done.stdout.decode().strip(), "digest at last")
 
 
+class Outages:
+    """A registry that goes away in the middle of a push."""
+
+    def __init__(self, bench):
+        self.bench, self.work = bench, bench.work
+
+    def push(self, back_after, *words, fails=False):
+        """Returns what the push printed, and the registry's view of it."""
+        bench, (lower, upper) = self.bench, Plain(self.bench, None).big(48 * MIB)
+        with Registry(self.work.place("registry")) as registry, Relay(registry, slow=0.005) as relay:
+            restarted = threading.Event()
+
+            def go_away():
+                registry.stop()
+                if back_after is not None:
+                    threading.Timer(back_after, lambda: registry.start() and restarted.set()).start()
+
+            relay.when(20 * MIB, go_away)
+            done = bench.command.run("-o", f"type=image,push=true,compression=uncompressed,name={relay.host}/app:1",
+                                     *words, lower, upper, fails=fails, env=bench.fresh())
+            if back_after is None:
+                registry.start()
+            else:
+                expect(restarted.wait(10), "the registry did not come back")
+            return done, registry.digest_of("app", "1")
+
+    def short(self):
+        done, digest = self.push(1)
+        expect_equal(done.stdout.decode().strip(), digest, "digest")
+
+    def long(self):
+        start = time.monotonic()
+        done, digest = self.push(None, "--retry-time", "2", fails=True)
+        expect_equal((done.returncode, digest), (75, None), f"exit status and digest: {done.stderr}")
+        expect("gave up" in done.stderr.decode(), f"the message does not say that it gave up: {done.stderr}")
+        expect(time.monotonic() - start < 8, f"it took {time.monotonic() - start:.1f} s")
+
+
 # --- logins ----------------------------------------------------------------------------------------------
 
 
@@ -484,6 +567,17 @@ class Logins:
         login = base64.b64encode(f"{USER}:{password}".encode()).decode()
         (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": login}}}))
         return {**self.bench.fresh(), file: str(folder / "config.json" if file == "REGISTRY_AUTH_FILE" else folder)}
+
+    def helper(self, host):
+        """The same, from a program."""
+        folder = self.work.place("helper")
+        folder.mkdir()
+        program = folder / "docker-credential-test"
+        answer = json.dumps({"ServerURL": host, "Username": USER, "Secret": PASSWORD})
+        program.write_text(f"#!/bin/sh\n[ \"$1 $(cat)\" = 'get {host}' ] && echo '{answer}'\n")
+        program.chmod(0o755)
+        (folder / "config.json").write_text(json.dumps({"credHelpers": {host: "test"}}))
+        return {**self.bench.fresh(), "DOCKER_CONFIG": str(folder), "PATH": f"{folder}:{os.environ['PATH']}"}
 
     def jobs(self, place, layout):
         """One of each kind that needs the login."""
@@ -504,9 +598,9 @@ class Logins:
                 bench.refused(*words, says=["docker login " + registry.host, USER, "check the password"],
                               env=self.login(registry.host, "wrong " + PASSWORD))
                 bench.refused(*words, says=["there is none"], env=self.login("other.example.com"))
-            for file in "DOCKER_CONFIG", "REGISTRY_AUTH_FILE":
+            for env in (self.login(registry.host), self.login(registry.host, file="REGISTRY_AUTH_FILE"),
+                        self.helper(registry.host)):
                 for style in "none", "plain", "json":
-                    env = self.login(registry.host, file=file)
                     for words in self.jobs(place, self.work.place("layout")).values():
                         without_secrets(run(bench.command.path, "--progress", style, *words, env=env))
             if has("skopeo"):
@@ -614,9 +708,11 @@ class Certificates:
             bench.push(f"127.0.0.1:{registry.port}/app:3", more=",registry.insecure=true", inputs=[bench.small])
             bench.inspect(f"docker://{host}/app:2", "--insecure")
             expect_equal(registry.tags("app"), ["1", "2", "3"], "tags")
-            # The right authority, but of another host
             if has("skopeo"):
-                run("skopeo", "inspect", "--cert-dir", self.ours.folder, f"docker://127.0.0.1:{registry.port}/app:1")
+                folder = pathlib.Path(both["HOME"]) / ".config/containers/certs.d" / host
+                run("skopeo", "inspect", "--cert-dir", folder, f"docker://127.0.0.1:{registry.port}/app:1")
+            # By a name on loopback it would be plain HTTP
+            bench.refused("inspect", f"docker://127.0.0.1:{registry.port}/app:1", says=["HTTPS"])
 
     def wrong_host(self):
         bench = self.bench
@@ -634,9 +730,8 @@ class Certificates:
             bench.refused(*words, "--retry-time", "1", says=["client certificate", f"certs.d/{host}"],
                           env=self.home(host, ca_crt=ca))
             bench.refused(*words, says=["client.key"], env=self.home(host, ca_crt=ca, client_cert=mine[0]))
-            done = bench.command.run(*words, "--retry-time", "1", fails=True,
-                                     env=self.home(host, ca_crt=ca, client_cert=stranger[0], client_key=stranger[1]))
-            expect("certificate" in done.stderr.decode(), f"no word of the certificate: {done.stderr}")
+            bench.refused(*words, "--retry-time", "1", says=["certificate"],
+                          env=self.home(host, ca_crt=ca, client_cert=stranger[0], client_key=stranger[1]))
             env = self.home(host, ca_crt=ca, client_cert=mine[0], client_key=mine[1])
             digest = bench.command(*words, env=env)[0]
             expect_equal(bench.inspect(f"docker://{host}/app:1", env=env)["root"]["digest"], digest, "digest")
@@ -714,14 +809,20 @@ def main(path, words):
                                 "a base is fetched with store=true": plain.above_with_store,
                                 "a base is fetched for an archive": plain.above_in_an_archive,
                                 "index create": plain.index,
+                                "two registries": plain.two_registries,
+                                "several pushes at the same time": plain.together,
                                 "100 layers that are there: at most 102 requests": plain.hundred_layers,
                                 "plain HTTP and registry.insecure": plain.insecure,
                                 "a registry that is not there": plain.nobody_there,
                                 "an image that is not there": plain.not_there,
+                                "a blob that was damaged in the registry": plain.damaged,
                                 "killed in the middle of a push": plain.killed,
                                 "interrupted in the middle of a push": plain.interrupted}.items():
                 check(label, case)
         check("a registry that is read-only", read_only, bench)
+        outages = Outages(bench)
+        check("a registry that is away for a second", outages.short)
+        check("a registry that does not come back", outages.long)
         logins = Logins(bench)
         if has("htpasswd"):
             check("login with a password", logins.password)

@@ -92,8 +92,9 @@ class Registry:
         if passwords:
             self.settings["auth"] = {"htpasswd": {"realm": "test", "path": str(passwords)}}
         if tokens:
-            self.settings["auth"] = {"token": {"realm": tokens.realm, "service": tokens.service, "issuer": tokens.issuer,
-                                               "rootcertbundle": str(tokens.authority.certificate)}}
+            self.settings["auth"] = {"token": {
+                "realm": tokens.realm, "service": tokens.service, "issuer": tokens.issuer,
+                "rootcertbundle": str(tokens.authority.certificate)}}
 
     def __enter__(self):
         for _ in range(5):  # somebody else may take the port before we do
@@ -284,9 +285,20 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self.listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.registry.port))
-                threading.Thread(target=self.pass_on, args=(client, server, True), daemon=True).start()
-                threading.Thread(target=self.pass_on, args=(server, client, False), daemon=True).start()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self.registry.port))
+                except OSError:  # it is down, for the moment
+                    client.close()
+                    continue
+                threading.Thread(target=self.serve, args=(client, server), daemon=True).start()
+                del client, server
+
+    def serve(self, client, server):
+        with client, server:  # what is closed with bytes in it is reset, as by a program that dies
+            answers = threading.Thread(target=self.pass_on, args=(server, client, False), daemon=True)
+            answers.start()
+            self.pass_on(client, server, True)
+            answers.join()
 
     def pass_on(self, source, destination, counts):
         piece = bytearray(1 << 18)
