@@ -1936,9 +1936,7 @@ class authenticated {
             scopes.push_back(wanted.get("scope"));
             scopes = merged_scopes(scopes);
             if (used.from && used.scopes == scopes && wanted.get("error") == "insufficient_scope")
-                throw detail::authentication_failure(
-                    access, "access is denied: the token has all that was asked for" + user_of(used), 401,
-                    words);
+                throw not_granted(access, used, words);
         }
         {
             std::lock_guard lock{shared_->mutex};
@@ -2001,6 +1999,18 @@ class authenticated {
     static std::string user_of(grant const& used) {
         auto const& user = used.now.what.user;
         return user.empty() ? " (without a user name)" : " (as user '" + printable(user) + "')";
+    }
+
+    /// The token service knows the user, and gives out tokens that allow less than was asked for.
+    static registry_error not_granted(registry_access const& access, grant const& used,
+                                      std::string const& words) {
+        auto const& user = used.now.what.user;
+        auto const login = "'docker login " + detail::registry_name(access) + "'";
+        auto reason = "access to '" + printable(access.repository) + "' is denied ";
+        reason += user.empty() ? "without a login: use " + login
+                               : "to the user '" + printable(user) + "': check the name, or use " + login +
+                                     " to be somebody else";
+        return detail::authentication_failure(access, std::move(reason), 401, words);
     }
 
     registry_error refused(registry_access const& access, grant const& used, std::string const& words) {
@@ -2523,8 +2533,9 @@ inline transport_error curl_failure(curl_outcome const& of) {
     case CURLE_OK: // nothing but "100 Continue"
     case CURLE_GOT_NOTHING:
         return fail(transport_failure::cut, true, host + " closed the connection without an answer");
-    case CURLE_RECV_ERROR: // TLS 1.3 tells here that it misses a certificate
-        if (of.words.find("alert certificate required") != std::string::npos) return tls_failure(of);
+    case CURLE_RECV_ERROR: // TLS 1.3 tells here that it misses a certificate; the second is what Go sends
+        for (auto const* const alert : {"alert certificate required", "alert bad certificate"})
+            if (of.words.find(alert) != std::string::npos) return tls_failure(of);
         [[fallthrough]];
     case CURLE_SEND_ERROR:
         if (of.to.is_https() && of.unheard) return tls_failure(of);
@@ -3310,15 +3321,9 @@ inline manifest_document read_manifest_document(std::string const& name, std::st
 
 } // namespace shiplap
 
-// === shiplap/registry/repository.hpp ===
+// === shiplap/registry/upload_session.hpp ===
 
-// repository: the endpoints of distribution-spec v1.1 for one repository, by their names there.
-//
-//     repository app{transport, host_of("r.io", false), "library/app"};
-//     if (!app.has_blob(what.digest)) ...
-//
-// Redirections of GET and HEAD are followed, five at most, see location.hpp; the transport sends credentials to the
-// registry itself alone. Whatever else is not the answer that the specification wants is a registry_error.
+// upload_session: where an upload goes on, and how far it got, as the registry says.
 
 namespace shiplap {
 
@@ -3334,6 +3339,63 @@ struct upload_progress {
     upload_session session;
     std::optional<std::uint64_t> received; ///< bytes from the start on; none: it does not say
 };
+
+namespace detail {
+
+/// Digits, and nothing else.
+inline std::optional<std::uint64_t> parse_number(std::string_view text) {
+    std::uint64_t value = 0;
+    auto const [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (text.empty() || problem != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return value;
+}
+
+// The latest Location counts, verbatim; an answer without one leaves it as it was.
+inline upload_session next_session(url const& asked, http_response const& answer, upload_session next) {
+    if (auto to = location_of(asked, answer)) next.location = std::move(*to);
+    if (auto const least = parse_number(answer.headers.get("OCI-Chunk-Min-Length"))) next.min_chunk = *least;
+    return next;
+}
+
+} // namespace detail
+
+/// What the answer to a POST at `asked` starts. Throws registry_error without a Location, or as location_of() does.
+inline upload_session first_session(url const& asked, http_response const& answer) {
+    if (answer.headers.find("Location") == nullptr)
+        throw registry_error{"upload",
+                             asked.shown(),
+                             "the registry starts an upload, but gives no Location for it",
+                             {.http_status = answer.status}};
+    return detail::next_session(asked, answer, {asked});
+}
+
+/// What a later answer says about it. Throws registry_error as location_of() does.
+inline upload_progress progress_after(upload_session const& before, http_response const& answer) {
+    upload_progress now{detail::next_session(before.location, answer, before), std::nullopt};
+    auto const header = answer.headers.get("Range");
+    std::string_view range{header};
+    if (range.starts_with("bytes=")) range.remove_prefix(6);
+    auto const dash = range.find('-');
+    if (dash == range.npos || detail::parse_number(range.substr(0, dash)) != 0) return now;
+    auto const last = detail::parse_number(range.substr(dash + 1));
+    if (last && *last != std::numeric_limits<std::uint64_t>::max())
+        now.received = *last == 0 ? 0 : *last + 1; // "0-0" is what nothing looks like
+    return now;
+}
+
+} // namespace shiplap
+
+// === shiplap/registry/repository.hpp ===
+
+// repository: the endpoints of distribution-spec v1.1 for one repository, by their names there.
+//
+//     repository app{transport, host_of("r.io", false), "library/app"};
+//     if (!app.has_blob(what.digest)) ...
+//
+// Redirections of GET and HEAD are followed, five at most, see location.hpp; the transport sends credentials to the
+// registry itself alone. Whatever else is not the answer that the specification wants is a registry_error.
+
+namespace shiplap {
 
 template <transport T>
 class repository {
@@ -3363,7 +3425,7 @@ class repository {
         auto& answer = found.what;
         if (answer.status == 404) return false;
         if (answer.status != 200) throw refused("find blob", which.text(), answer, found.by);
-        auto const length = number(answer.headers.get("Content-Length"));
+        auto const length = detail::parse_number(answer.headers.get("Content-Length"));
         return !length || !size || *length == *size;
     }
 
@@ -3423,7 +3485,7 @@ class repository {
         return first_session(target, answer);
     }
 
-    /// end-6: the last request of an upload, with what is left of the blob, or with nothing.
+    /// end-6: the last request of an upload, with all of the blob, or with nothing where pieces have brought it.
     http_response put_upload(upload_session const& session, digest const& which,
                              std::optional<http_body> body, std::chrono::milliseconds patience) {
         // Behind a digest= that the registry put there itself, which may be any.
@@ -3445,20 +3507,12 @@ class repository {
         request.repeatable = true;
         auto answer = over_->send(request);
         if (answer.status != 204 && answer.status != 200 && answer.status != 202) return std::nullopt;
-        return progress_of(session, answer);
+        return progress_after(session, answer);
     }
 
     /// What an answer says about the session that it is about.
     static upload_progress progress_of(upload_session const& before, http_response const& answer) {
-        upload_progress now{next_session(before.location, answer, before), std::nullopt};
-        auto range = answer.headers.get("Range");
-        if (range.starts_with("bytes=")) range.erase(0, 6);
-        if (auto const dash = range.find('-'); dash != std::string::npos)
-            if (auto const last = number(range.substr(dash + 1));
-                last && number(range.substr(0, dash)) == 0 &&
-                *last < std::numeric_limits<std::uint64_t>::max())
-                now.received = *last == 0 ? 0 : *last + 1; // "0-0" is what nothing looks like
-        return now;
+        return progress_after(before, answer);
     }
 
     /// Gives up an upload; whether the registry understands does not matter.
@@ -3555,13 +3609,6 @@ class repository {
         return headers;
     }
 
-    static std::optional<std::uint64_t> number(std::string const& text) {
-        std::uint64_t value = 0;
-        auto const [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
-        if (text.empty() || problem != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-        return value;
-    }
-
     // What is sent in one piece, and comes in none, is asked for again if the transport is one that does so.
     template <class Work>
     auto again_if_cut(Work const& work) {
@@ -3589,12 +3636,11 @@ class repository {
     struct found_answer {
         http_response what;
         origin by;
-        bool moved = false;
 
-        // Addresses that are signed for GET are forbidden to HEAD.
+        // Addresses that are signed for GET are forbidden to HEAD; and without a body, a rate limit looks like a
+        // denial.
         [[nodiscard]] bool knows_no_head() const {
-            return what.status == 405 || what.status == 400 || what.status == 501 ||
-                   (moved && what.status == 403);
+            return what.status == 405 || what.status == 400 || what.status == 501 || what.status == 403;
         }
     };
 
@@ -3610,7 +3656,7 @@ class repository {
             bool const elsewhere = answer.status == 301 || answer.status == 302 || answer.status == 303 ||
                                    answer.status == 307 || answer.status == 308;
             auto next = elsewhere ? location_of(request.target, answer) : std::nullopt;
-            if (!next) return {std::move(answer), request.target.from(), hops != 0};
+            if (!next) return {std::move(answer), request.target.from()};
             if (hops == 5)
                 throw registry_error{method,
                                      request.target.shown(),
@@ -3631,22 +3677,6 @@ class repository {
         request.repeatable = false;
         request.addresses = rule_for(request.target, registry());
         return request;
-    }
-
-    static upload_session first_session(url const& asked, http_response const& answer) {
-        if (answer.headers.find("Location") == nullptr)
-            throw registry_error{"upload",
-                                 asked.shown(),
-                                 "the registry starts an upload, but gives no Location for it",
-                                 {.http_status = answer.status}};
-        return next_session(asked, answer, {asked});
-    }
-
-    // The latest Location counts, verbatim; an answer without one leaves it as it was.
-    static upload_session next_session(url const& asked, http_response const& answer, upload_session next) {
-        if (auto to = location_of(asked, answer)) next.location = std::move(*to);
-        if (auto const least = number(answer.headers.get("OCI-Chunk-Min-Length"))) next.min_chunk = *least;
-        return next;
     }
 
     T* over_;
@@ -3815,7 +3845,7 @@ class known_repositories {
                 throw system_error{"make directory", folder(), problem.value()};
             folder_lock const held{folder()};
             auto pairs = read(path_of(registry));
-            std::erase_if(pairs, [&](pair const& one) { return there.seen.contains(one); });
+            std::erase_if(pairs, [&seen = there.seen](pair const& one) { return seen.contains(one); });
             pairs.insert(pairs.end(), there.in_order.begin(), there.in_order.end());
             if (pairs.size() > most)
                 pairs.erase(pairs.begin(), pairs.end() - static_cast<std::ptrdiff_t>(most));
@@ -3994,7 +4024,10 @@ class retry_session {
 
     /// Call after each failed attempt: waits, and returns if another is due. Else throws the failure, with what all
     /// attempts took.
-    void failed(registry_error const& failure) { retry_or_throw(failure, failure.facts()); }
+    void failed(registry_error const& failure) {
+        unreachable_ = 0;
+        retry_or_throw(failure, failure.facts());
+    }
     void failed(transport_error const& failure) {
         bool const unreachable =
             failure.kind() == transport_failure::resolve || failure.kind() == transport_failure::connect;
@@ -4267,8 +4300,8 @@ class blob_upload {
             throw; // the record stays: another run may go on
         } catch (error const& failure) {
             // What was sent is nothing to go on from.
-            bool const wrong_bytes = failure.code() == error_code::digest_mismatch ||
-                                     failure.code() == error_code::source_changed;
+            bool const wrong_bytes =
+                failure.code() == error_code::digest_mismatch || failure.code() == error_code::source_changed;
             give_up(!record_ || wrong_bytes);
             throw;
         } catch (...) { // a signal, or another failure
@@ -4431,11 +4464,12 @@ class blob_upload {
     bool pieces_are_ignored() {
         habits_.ignores_pieces = true;
         if (what_.size > habits_.max_body)
-            throw registry_error{"upload",
-                                 to_.shown(what_.digest.text()),
-                                 "the registry accepts a piece of the blob and then does not have it, and all "
-                                 "of it at once is too large for it",
-                                 {}};
+            throw registry_error{
+                "upload",
+                to_.shown(what_.digest.text()),
+                "the registry accepts a piece of the blob and then does not have it, and all "
+                "of it at once is too large for it",
+                {}};
         pieces_ = false;
         forget_session();
         return false;
@@ -4443,8 +4477,8 @@ class blob_upload {
 
     bool shrink(registry_error const& failure, std::uint64_t size) {
         constexpr std::uint64_t least = 1 << 20, likely = 50 << 20;
-        auto const smaller = size > 2 * likely ? likely : size / 2;
-        if (smaller < std::max(least, session_ ? session_->min_chunk : 0) || habits_.ignores_pieces)
+        auto const smaller = size > 2 * likely ? likely : std::max(size / 2, least);
+        if (size <= least || smaller < session_->min_chunk || habits_.ignores_pieces)
             throw registry_error{failure.operation(), failure.subject(),
                                  failure.reason() + ", even one of " + std::to_string(size) + " bytes",
                                  failure.facts()};
@@ -4497,6 +4531,7 @@ class blob_upload {
 template <transport T>
 void upload_blob(repository<T>& to, descriptor const& what, replayable_source_ref from, upload_habits& habits,
                  upload_options const& options = {}, std::optional<upload_session> session = {}) {
+    from.rewind();
     detail::blob_upload<T>{to, what, from, habits, options}.run(std::move(session));
 }
 
@@ -4537,8 +4572,8 @@ inline void require_encoding(descriptor const& layer, replayable_source_ref from
                zstd = type.ends_with("+zstd") || type.ends_with(".zstd");
     if ((!gzip && !zstd && !type.ends_with(".tar")) || layer.size < 4) return;
     std::array<std::byte, 4> head{};
+    from.rewind(); // it may have gone to another repository
     auto const size = read_fully(from, head);
-    from.rewind();
     auto const actual = sniff_encoding(bytes_view{head}.first(size));
     std::string_view const wanted = gzip ? "gzip" : zstd ? "zstd" : "";
     if (actual == wanted) return;
@@ -4720,7 +4755,6 @@ class registry_sink {
                 session = std::move(answer.session);
             }
             detail::require_encoding(what, from);
-            from.rewind();
             upload_blob(into.to, what, from, habits.at(into.to.registry()), options.upload,
                         std::move(session));
             confirm(into, what.digest, true);
