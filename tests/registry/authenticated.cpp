@@ -315,6 +315,20 @@ TEST_CASE("what the token should allow is not asked for again", "[authenticated]
     CHECK(w.count("/blobs/") == 3);
 }
 
+TEST_CASE("who may not do this is not told to check the password", "[authenticated]") {
+    world w;
+    w.all->registry = [](http_request const&) {
+        return challenged(bearer + ",error=\"insufficient_scope\"");
+    };
+    auto const told = [](auto registry) {
+        return std::string{failure_of([&] { registry.send(get(blob)); }).what()};
+    };
+    CHECK_THAT(told(w.login()),
+               contains("access to 'app' is denied to the user 'bob'") && !contains("password"));
+    CHECK_THAT(told(w.anonymous()), contains("access to 'app' is denied without a login"));
+    CHECK(w.all->tokens == 2);
+}
+
 TEST_CASE("a refused mount is told from the rest by its status", "[authenticated]") {
     world w;
     w.all->token_service = [](http_request const& request) {

@@ -91,7 +91,7 @@ class authenticated {
             return response;
         }
         response = send_with(request, fresh);
-        if (response.status == 401) throw refused(access, fresh, read_text(response, max_document));
+        if (response.status == 401) throw turned_down(access, fresh, response);
         return response;
     }
 
@@ -284,6 +284,16 @@ class authenticated {
     static std::string user_of(grant const& used) {
         auto const& user = used.now.what.user;
         return user.empty() ? " (without a user name)" : " (as user '" + printable(user) + "')";
+    }
+
+    /// Though it was given what it had asked for.
+    registry_error turned_down(registry_access const& access, grant const& used, http_response& response) {
+        auto const offered = challenges_of(response, access);
+        auto const* const chosen = choose(offered);
+        auto const words = read_text(response, max_document);
+        if (chosen != nullptr && chosen->get("error") == "insufficient_scope")
+            return not_granted(access, used, words);
+        return refused(access, used, words);
     }
 
     /// The token service knows the user, and gives out tokens that allow less than was asked for.
