@@ -189,7 +189,6 @@ TEST_CASE("a push that was killed goes on where it was", "[registry][upload]") {
     upload_journal const journal{folder / "state"};
     upload_options const options{
         .piece = piece, .in_pieces = in_pieces, .worth_a_record = 8 * mib, .journal = &journal};
-    std::uint64_t most = 0;
     for (std::uint64_t const point : {std::uint64_t{0}, mib, 4 * mib - 1, 4 * mib, 7 * mib, 13 * mib,
                                       20 * mib, 31 * mib, 39 * mib, size - 1}) {
         test_registry registry{{.keep_partial_bodies = keeps, .keep_content = false}};
@@ -204,12 +203,9 @@ TEST_CASE("a push that was killed goes on where it was", "[registry][upload]") {
         CHECK(missing(registry, what) == "");
         INFO("killed at " << point);
         CHECK(registry.bytes_uploaded() <= size + piece);
-        most = std::max(most, registry.bytes_uploaded() - size);
         CHECK(files_in(folder / "state/uploads") == 0);
         CHECK(misdeeds(registry) == "");
     }
-    WARN("sent twice at most: " << most << " bytes, " << (in_pieces ? "in pieces" : "at once")
-                                << (keeps ? "" : ", parts of pieces are dropped"));
 }
 
 TEST_CASE("what ends an upload decides whether it can go on", "[registry][upload]") {

@@ -8,6 +8,7 @@
 // An env with a member `registries` lets export_image() push.
 
 #include <shiplap/registry/address.hpp>
+#include <shiplap/registry/attempts.hpp>
 #include <shiplap/registry/authenticated.hpp>
 #include <shiplap/registry/certificates.hpp>
 #include <shiplap/registry/challenge.hpp>
@@ -28,8 +29,10 @@
 #include <shiplap/registry/http.hpp>
 #include <shiplap/registry/journal.hpp>
 #include <shiplap/registry/known_repositories.hpp>
+#include <shiplap/registry/layer_encoding.hpp>
 #include <shiplap/registry/location.hpp>
 #include <shiplap/registry/manifest_document.hpp>
+#include <shiplap/registry/part_source.hpp>
 #include <shiplap/registry/refusal.hpp>
 #include <shiplap/registry/repository.hpp>
 #include <shiplap/registry/request_body.hpp>
@@ -41,6 +44,7 @@
 #include <shiplap/registry/store.hpp>
 #include <shiplap/registry/token.hpp>
 #include <shiplap/registry/upload.hpp>
+#include <shiplap/registry/upload_manifest.hpp>
 #include <shiplap/registry/upload_session.hpp>
 #include <shiplap/registry/url.hpp>
 #include <shiplap/sink/push_target.hpp>

@@ -10,19 +10,16 @@
 //
 // The tags of one image cannot be moved all at once. If one fails, the error says which were moved and which not.
 
-#include <shiplap/codec/decode.hpp>
-#include <shiplap/image/index.hpp>
-#include <shiplap/image/manifest.hpp>
 #include <shiplap/image/reference.hpp>
 #include <shiplap/registry/known_repositories.hpp>
+#include <shiplap/registry/layer_encoding.hpp>
 #include <shiplap/registry/repository.hpp>
-#include <shiplap/registry/retry.hpp>
 #include <shiplap/registry/upload.hpp>
+#include <shiplap/registry/upload_manifest.hpp>
 #include <shiplap/sink/concept.hpp>
 #include <shiplap/store/graph.hpp>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -44,30 +41,6 @@ struct registry_options {
     /// Who has which blob; shared with other sinks and sources. None: one that knows what `state_folder` knows.
     std::shared_ptr<known_repositories> known{};
 };
-
-namespace detail {
-
-/// Throws format_error unless the bytes of a layer are packed as its media type says. Reads a few of them.
-inline void require_encoding(descriptor const& layer, replayable_source_ref from) {
-    auto const& type = layer.media_type;
-    bool const gzip = type.ends_with("+gzip") || type.ends_with(".gzip"),
-               zstd = type.ends_with("+zstd") || type.ends_with(".zstd");
-    if ((!gzip && !zstd && !type.ends_with(".tar")) || layer.size < 4) return;
-    std::array<std::byte, 4> head{};
-    from.rewind(); // it may have gone to another repository
-    auto const size = read_fully(from, head);
-    auto const actual = sniff_encoding(bytes_view{head}.first(size));
-    std::string_view const wanted = gzip ? "gzip" : zstd ? "zstd" : "";
-    if (actual == wanted) return;
-    auto const called = [](std::string_view name) {
-        return std::string{name.empty() ? "neither gzip nor zstd" : name};
-    };
-    throw format_error{"push", layer.digest.text(),
-                       "its media type '" + printable(type) + "' says " + called(wanted) +
-                           ", its bytes are " + called(actual)};
-}
-
-} // namespace detail
 
 /// A remote_sink. `names`: references of where the image goes, of at least one repository.
 template <transport T>
@@ -255,53 +228,13 @@ class registry_sink {
 
         void put_manifest(target& into, std::string const& name, descriptor const& what,
                           std::string const& text) {
-            auto attempts = detail::attempts_at(over, into.to.registry());
-            for (unsigned round = 0;; ++round) {
-                auto answer = into.to.put_manifest(name, what.media_type, text);
-                if (answer.status >= 200 && answer.status < 300) return check_digest(into, what, answer);
-                auto const failure = into.to.refused("put manifest", name, answer);
-                auto const& code = failure.facts().registry_code;
-                bool const lacks_something = (code.empty() && answer.status == 404) || code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" ||
-                                             (code == "MANIFEST_UNKNOWN" && is_index_type(what.media_type));
-                if (!lacks_something || round == 5) throw failure;
-                require_children(into, what, text);
-                // They are there; some registries need a moment to notice.
-                auto facts = failure.facts();
-                facts.retryable = true;
-                attempts.failed(
-                    registry_error{failure.operation(), failure.subject(), failure.reason(), facts});
-            }
-        }
-
-        static void check_digest(target& into, descriptor const& what, http_response const& answer) {
-            auto const told = answer.headers.get("Docker-Content-Digest");
-            if (told.starts_with(std::string{what.digest.algorithm()} + ":") && told != what.digest.text())
-                throw registry_error{"put manifest",
-                                     into.to.shown(what.digest.text()),
-                                     "the registry says that it has " + printable(told) + " now",
-                                     {.http_status = answer.status}};
-        }
-
-        // Asks for each anew, whatever was known.
-        void require_children(target& in, descriptor const& what, std::string const& text) {
-            std::vector<descriptor> children, lost;
-            if (is_index_type(what.media_type)) {
-                children = parse_index(text, what.digest.text(), what.media_type).manifests;
-            } else {
-                auto manifest = parse_manifest(text, what.digest.text(), what.media_type);
-                children = std::move(manifest.layers);
-                children.push_back(std::move(manifest.config));
-            }
-            for (auto const& child : children) {
-                if (detail::is_foreign_layer(child.media_type) && !child.urls.empty()) continue;
-                bool const there = is_document(child) ? in.to.find_manifest(child.digest.text()).has_value()
-                                                      : in.to.has_blob(child.digest, child.size);
-                if (there) continue;
-                lost.push_back(child);
+            try {
+                upload_manifest(into.to, name, what, text);
+            } catch (content_missing const& lost) {
                 std::lock_guard const lock{mutex};
-                in.confirmed.erase(child.digest);
+                for (auto const& one : lost.what_is_missing()) into.confirmed.erase(one.digest);
+                throw;
             }
-            if (!lost.empty()) throw content_missing{in.to.shown(what.digest.text()), std::move(lost)};
         }
 
         void move_tags() {

@@ -11,10 +11,9 @@
 #include <shiplap/image/index.hpp>
 #include <shiplap/image/manifest.hpp>
 #include <shiplap/image/reference.hpp>
+#include <shiplap/registry/attempts.hpp>
 #include <shiplap/registry/known_repositories.hpp>
 #include <shiplap/registry/repository.hpp>
-#include <shiplap/registry/retry.hpp>
-#include <shiplap/registry/upload.hpp>
 
 #include <cstdint>
 #include <map>

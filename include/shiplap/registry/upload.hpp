@@ -17,9 +17,10 @@
 
 #include <shiplap/bytes/erased.hpp>
 #include <shiplap/image/descriptor.hpp>
+#include <shiplap/registry/attempts.hpp>
 #include <shiplap/registry/journal.hpp>
+#include <shiplap/registry/part_source.hpp>
 #include <shiplap/registry/repository.hpp>
-#include <shiplap/registry/retry.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -48,66 +49,6 @@ struct upload_options {
 };
 
 namespace detail {
-
-/// A part of a source as a source of its own. Parts follow each other without reading anything twice.
-class part_source {
-  public:
-    explicit part_source(replayable_source_ref from) : from_{from} {}
-
-    void select(std::uint64_t begin, std::uint64_t size) {
-        begin_ = begin;
-        size_ = size;
-        rewind();
-    }
-
-    void rewind() {
-        if (at_ > begin_) {
-            from_.rewind();
-            at_ = 0;
-        }
-        std::string dropped(static_cast<std::size_t>(std::min<std::uint64_t>(begin_ - at_, transfer_size)),
-                            '\0');
-        while (at_ < begin_) {
-            auto const wanted = std::min<std::uint64_t>(dropped.size(), begin_ - at_);
-            auto const n =
-                from_.read({reinterpret_cast<std::byte*>(dropped.data()), static_cast<std::size_t>(wanted)});
-            if (n == 0) break; // the reader of what follows will find nothing
-            at_ += n;
-        }
-    }
-
-    std::size_t read(bytes_span into) {
-        auto const left = begin_ + size_ - at_;
-        if (left < into.size()) into = into.first(static_cast<std::size_t>(left));
-        if (into.empty()) return 0;
-        auto const n = from_.read(into);
-        at_ += n;
-        return n;
-    }
-
-  private:
-    replayable_source_ref from_;
-    std::uint64_t begin_ = 0, size_ = 0, at_ = 0;
-};
-
-/// For transports that do not repeat anything.
-struct single_attempt {
-    void wait_for_host() noexcept {}
-    void progressed() noexcept {}
-    template <class Failure>
-    [[noreturn]] void failed(Failure const& failure) {
-        throw failure;
-    }
-};
-
-/// A session for the attempts at an upload: that of the transport, if it is one that retries; else one attempt.
-template <transport T>
-auto attempts_at(T& over, origin const& host) {
-    if constexpr (requires { over.attempts_at(host); })
-        return over.attempts_at(host);
-    else
-        return single_attempt{};
-}
 
 template <transport T>
 class blob_upload {
