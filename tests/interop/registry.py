@@ -60,7 +60,7 @@ class Bench:
     def inspect(self, image, *words, env=None):
         return json.loads(self.command.run("inspect", "--json", image, *words, env=env or self.fresh()).stdout)
 
-    def refused(self, *words, says, code=1, within=5, env=None):
+    def refused(self, *words, says, code=1, within=10, env=None):
         """It must fail soon, with one sentence that has these fragments."""
         start = time.monotonic()
         done = self.command.run(*words, fails=True, env=env or self.fresh())
@@ -429,10 +429,10 @@ class Plain:
         words = ["-o", f"type=image,push=true,name={self.name(repository)}", *bench.layers(10, "together")]
         pushes = [subprocess.Popen([bench.command.path, "--progress", "none", *words], env={**os.environ, **env},
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
-        for push in pushes:
-            digest, message = push.communicate(timeout=60)
-            expect_equal(push.returncode, 0, f"exit status: {message}")
-            expect_equal(digest.decode().strip(), self.registry.digest_of(repository, "1"), "digest")
+        ends = [push.communicate(timeout=60) for push in pushes]
+        digest = self.registry.digest_of(repository, "1")  # while one moves the tag, others may see none
+        for push, (printed, message) in zip(pushes, ends):
+            expect_equal((push.returncode, printed.decode().strip()), (0, digest), f"exit status and digest: {message}")
 
     # --- what is cut off ---
 
@@ -448,7 +448,7 @@ class Plain:
 
     def killed(self):
         """At several points; after each the tag is not there, and at last the push succeeds."""
-        bench, size = self.bench, 300 * MIB
+        bench, size = self.bench, 200 * MIB
         folders, layout = list(self.big(size)), self.work.place("layout")
         digest = bench.command("-o", f"type=oci,tar=false,dest={layout},compression=uncompressed", "-t", "big:1",
                                *folders)[0]
@@ -458,12 +458,13 @@ class Plain:
         with Relay(self.registry) as relay:
             words = [bench.command.path, "--progress", "none", "copy", f"oci-layout:{layout}:big:1",
                      f"docker://{relay.host}/{repository}:1"]
-            for point in 0, MIB, 100 * MIB, 280 * MIB:
+            for point in 0, MIB, 100 * MIB, 180 * MIB:
                 before = relay.sent
                 process = subprocess.Popen(words, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
                 relay.when(point or 1, process.kill)
                 expect_equal(process.wait(60), -signal.SIGKILL, f"status when killed at {point // MIB} MiB")
                 expect_equal(self.registry.tags(repository), [], f"tags when killed at {point // MIB} MiB")
+                relay.wait()
                 numbers.append((relay.sent - before) // MIB)
             before = relay.sent
             with self.registry.watch() as seen:
@@ -654,12 +655,12 @@ class Logins:
     def expiring(self, label, life, told):
         """Tokens that end in the middle of a push, be it as they said or before."""
         bench = self.bench
-        with self.with_tokens(life=life, told=told) as (tokens, registry), Relay(registry, slow=0.08) as relay:
+        with self.with_tokens(life=life, told=told) as (tokens, registry), Relay(registry, slow=0.06) as relay:
             env = self.login(relay.host)
             start = time.monotonic()
             done = without_secrets(bench.command.run(
                 "-o", f"type=image,push=true,name={relay.host}/app:1", "--transfers", "2", "--trust-realm", tokens.host,
-                *bench.layers(30, label), env=env))
+                *bench.layers(24, label), env=env))
             took = time.monotonic() - start
             asked = sum("push" in " ".join(scopes) for scopes, _ in tokens.asked)
             answer = registry.ask("/v2/app/manifests/1", Accept=registry_server.MANIFESTS,

@@ -264,7 +264,7 @@ class Relay:
 
     def __init__(self, registry, slow=0):
         self.registry, self.slow = registry, slow
-        self.sent, self.alarm, self.lock = 0, None, threading.Lock()
+        self.sent, self.alarm, self.connections, self.lock = 0, None, 0, threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.host = f"127.0.0.1:{self.listener.getsockname()[1]}"
 
@@ -290,8 +290,15 @@ class Relay:
                 except OSError:  # it is down, for the moment
                     client.close()
                     continue
+                with self.lock:
+                    self.connections += 1
                 threading.Thread(target=self.serve, args=(client, server), daemon=True).start()
                 del client, server
+
+    def wait(self):
+        """Until all connections are closed: what a program has sent may still be on its way when it is gone."""
+        while self.connections:
+            time.sleep(0.01)
 
     def serve(self, client, server):
         with client, server:  # what is closed with bytes in it is reset, as by a program that dies
@@ -299,6 +306,8 @@ class Relay:
             answers.start()
             self.pass_on(client, server, True)
             answers.join()
+        with self.lock:
+            self.connections -= 1
 
     def pass_on(self, source, destination, counts):
         piece = bytearray(1 << 18)
