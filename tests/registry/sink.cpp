@@ -1,3 +1,5 @@
+#include <shiplap/registry/sink.hpp>
+
 #include "registry/rig.hpp"
 #include "support/catch.hpp"
 #include "support/sample_image.hpp"
@@ -493,4 +495,19 @@ TEST_CASE("a registry that does not know us is told of first", "[registry][sink]
     CHECK(got.facts.http_status == 401);
     CHECK_THAT(got.text, contains("docker login"));
     CHECK(misdeeds(registry) == "");
+}
+
+TEST_CASE("credentials stay with the registry", "[registry][sink]") {
+    auto const how =
+        GENERATE(values<quirks>({{.location = location_form::other_port}, {.redirect_uploads = 307}}));
+    auto settings = how;
+    settings.auth.mode = GENERATE(auth_mode::basic, auth_mode::bearer);
+    test_registry registry{settings};
+    memory_store store;
+    auto const root = put_layers(store, {4'000});
+    push(login_way(registry, brisk, network({registry.other_authority()})), root, store, registry);
+    CHECK(registry.count_if(
+              [](request_record const& one) { return one.other_port && one.body_bytes != 0; }) == 2);
+    CHECK(lacking(registry, "app", root, store) == "");
+    CHECK(misdeeds(registry) == ""); // of which one is: a credential reached the other port
 }

@@ -95,11 +95,11 @@ TEST_CASE("other algorithms are announced, where the registry understands that",
 
 TEST_CASE("small blobs break, too", "[registry][upload]") {
     std::vector<std::function<std::string()>> cases;
-    for (std::uint64_t const size : {1, 2, 3})
+    for (std::uint64_t size = 1; size <= 3; ++size)
         for (std::uint64_t at = 0; at <= size; ++at)
             for (bool const pieces : {false, true})
                 for (bool const keeps : {false, true})
-                    for (std::size_t const number : {2, 3})
+                    for (std::size_t number = 2; number <= 3; ++number)
                         cases.emplace_back([=] {
                             test_registry registry{{.keep_partial_bodies = keeps}};
                             registry.fail_request(number, drop_connection{at});
