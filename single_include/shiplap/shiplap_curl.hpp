@@ -135,6 +135,76 @@ class ip_address {
 
 } // namespace shiplap
 
+// === shiplap/registry/error.hpp ===
+
+// What can go wrong with a registry, and whether trying again may help.
+//
+//     try { push(); }
+//     catch (remote_error const& failure) { return failure.facts().retryable ? 75 : 1; }
+
+namespace shiplap {
+
+/// How a request ended that did not end well.
+struct failure_facts {
+    bool retryable = false;               ///< the same may succeed later
+    unsigned attempts = 1;                ///< requests sent for it
+    std::chrono::milliseconds elapsed{0}; ///< from the first attempt on
+    int http_status = 0;                  ///< of the last answer; 0: there was none
+    std::string registry_code{};          ///< "DENIED": distribution-spec, "Error Codes"; or empty
+    std::string registry_message{};       ///< the registry's own words, or empty
+    std::string request_id{}; ///< what the registry calls the request, for its operators; or empty
+    std::optional<std::chrono::seconds> retry_after{}; ///< what the registry asked to wait
+};
+
+/// The base of what a registry or the way to it can do wrong.
+class remote_error : public error {
+  public:
+    remote_error(error_code code, std::string operation, std::string subject, std::string reason,
+                 failure_facts facts)
+        : error{code, std::move(operation), std::move(subject), std::move(reason)},
+          facts_{std::move(facts)} {}
+
+    [[nodiscard]] failure_facts const& facts() const noexcept { return facts_; }
+
+  private:
+    failure_facts facts_;
+};
+
+/// The registry answered, and refused.
+struct registry_error : remote_error {
+    registry_error(std::string operation, std::string subject, std::string reason, failure_facts facts)
+        : remote_error{error_code::registry, std::move(operation), std::move(subject), std::move(reason),
+                       std::move(facts)} {}
+};
+
+/// What kept an answer from coming.
+enum class transport_failure {
+    resolve,           ///< the host's name has no address
+    connect,           ///< nobody accepts connections there
+    tls,               ///< the certificate or the handshake
+    stall,             ///< nothing moved for too long
+    cut,               ///< the connection ended in the middle, or the answer is none
+    forbidden_address, ///< the address is private, and the request may not go there
+    other,
+};
+
+/// No whole answer came.
+class transport_error : public remote_error {
+  public:
+    transport_error(transport_failure kind, std::string operation, std::string subject, std::string reason,
+                    failure_facts facts)
+        : remote_error{error_code::network, std::move(operation), std::move(subject), std::move(reason),
+                       std::move(facts)},
+          kind_{kind} {}
+
+    [[nodiscard]] transport_failure kind() const noexcept { return kind_; }
+
+  private:
+    transport_failure kind_;
+};
+
+} // namespace shiplap
+
 // === shiplap/registry/url.hpp ===
 
 // url: an http or https address. Parsed by libcurl, which also connects to it: what was checked is what is used.
@@ -371,6 +441,70 @@ inline std::string read_text(http_response& from, std::size_t limit) {
 
 } // namespace shiplap
 
+// === shiplap/registry/concept.hpp ===
+
+// registry: images in a registry, over HTTP (distribution-spec v1.1).
+//
+//   concept     expression              meaning
+//   transport   t.send(request) -> r    r is the http_response of an http_request; throws transport_error if there is
+//                                       none. May be used on several threads at once. Follows no redirect; any
+//                                       status is an answer
+//
+// A request body is a replayable reader, for it may have to be sent again. A response body is pulled, after the
+// headers have come.
+//
+// Decorators are transports, too: retrying<authenticated<curl_transport>> is what registry_client gets by default.
+//
+//   curl_transport       libcurl
+//   authenticated<T>     adds credentials, and gets tokens
+//   retrying<T>          sends again what may succeed then
+//
+// Exemplar, compiled in tests/registry/concept.cpp:
+//
+//     struct deaf_registry {
+//         http_response send(http_request const&) { return {404, {}, any_byte_source{null_source{}}}; }
+//     };
+
+namespace shiplap {
+
+template <class T>
+concept sends_requests = requires(T& transport, http_request const& request) {
+    { transport.send(request) } -> std::same_as<http_response>;
+};
+
+/// See the table above.
+template <class T>
+concept transport = std::movable<T> && sends_requests<T>;
+
+} // namespace shiplap
+
+// === shiplap/registry/attempts.hpp ===
+
+// attempts: how often something is tried that a transport cannot just send again.
+
+namespace shiplap::detail {
+
+/// For transports that do not repeat anything.
+struct single_attempt {
+    void wait_for_host() noexcept {}
+    void progressed() noexcept {}
+    template <class Failure>
+    [[noreturn]] void failed(Failure const& failure) {
+        throw failure;
+    }
+};
+
+/// A session for the attempts at an upload: that of the transport, if it is one that retries; else one attempt.
+template <transport T>
+auto attempts_at(T& over, origin const& host) {
+    if constexpr (requires { over.attempts_at(host); })
+        return over.attempts_at(host);
+    else
+        return single_attempt{};
+}
+
+} // namespace shiplap::detail
+
 // === shiplap/registry/challenge.hpp ===
 
 // challenge: what a server wants to see before it answers, from its WWW-Authenticate headers (RFC 9110, 11.6.1).
@@ -513,113 +647,6 @@ inline std::vector<challenge> parse_challenges(std::vector<std::string> const& v
 inline std::vector<challenge> parse_challenges(http_headers const& headers) {
     return parse_challenges(headers.all("WWW-Authenticate"));
 }
-
-} // namespace shiplap
-
-// === shiplap/registry/error.hpp ===
-
-// What can go wrong with a registry, and whether trying again may help.
-//
-//     try { push(); }
-//     catch (remote_error const& failure) { return failure.facts().retryable ? 75 : 1; }
-
-namespace shiplap {
-
-/// How a request ended that did not end well.
-struct failure_facts {
-    bool retryable = false;               ///< the same may succeed later
-    unsigned attempts = 1;                ///< requests sent for it
-    std::chrono::milliseconds elapsed{0}; ///< from the first attempt on
-    int http_status = 0;                  ///< of the last answer; 0: there was none
-    std::string registry_code{};          ///< "DENIED": distribution-spec, "Error Codes"; or empty
-    std::string registry_message{};       ///< the registry's own words, or empty
-    std::string request_id{}; ///< what the registry calls the request, for its operators; or empty
-    std::optional<std::chrono::seconds> retry_after{}; ///< what the registry asked to wait
-};
-
-/// The base of what a registry or the way to it can do wrong.
-class remote_error : public error {
-  public:
-    remote_error(error_code code, std::string operation, std::string subject, std::string reason,
-                 failure_facts facts)
-        : error{code, std::move(operation), std::move(subject), std::move(reason)},
-          facts_{std::move(facts)} {}
-
-    [[nodiscard]] failure_facts const& facts() const noexcept { return facts_; }
-
-  private:
-    failure_facts facts_;
-};
-
-/// The registry answered, and refused.
-struct registry_error : remote_error {
-    registry_error(std::string operation, std::string subject, std::string reason, failure_facts facts)
-        : remote_error{error_code::registry, std::move(operation), std::move(subject), std::move(reason),
-                       std::move(facts)} {}
-};
-
-/// What kept an answer from coming.
-enum class transport_failure {
-    resolve,           ///< the host's name has no address
-    connect,           ///< nobody accepts connections there
-    tls,               ///< the certificate or the handshake
-    stall,             ///< nothing moved for too long
-    cut,               ///< the connection ended in the middle, or the answer is none
-    forbidden_address, ///< the address is private, and the request may not go there
-    other,
-};
-
-/// No whole answer came.
-class transport_error : public remote_error {
-  public:
-    transport_error(transport_failure kind, std::string operation, std::string subject, std::string reason,
-                    failure_facts facts)
-        : remote_error{error_code::network, std::move(operation), std::move(subject), std::move(reason),
-                       std::move(facts)},
-          kind_{kind} {}
-
-    [[nodiscard]] transport_failure kind() const noexcept { return kind_; }
-
-  private:
-    transport_failure kind_;
-};
-
-} // namespace shiplap
-
-// === shiplap/registry/concept.hpp ===
-
-// registry: images in a registry, over HTTP (distribution-spec v1.1).
-//
-//   concept     expression              meaning
-//   transport   t.send(request) -> r    r is the http_response of an http_request; throws transport_error if there is
-//                                       none. May be used on several threads at once. Follows no redirect; any
-//                                       status is an answer
-//
-// A request body is a replayable reader, for it may have to be sent again. A response body is pulled, after the
-// headers have come.
-//
-// Decorators are transports, too: retrying<authenticated<curl_transport>> is what registry_client gets by default.
-//
-//   curl_transport       libcurl
-//   authenticated<T>     adds credentials, and gets tokens
-//   retrying<T>          sends again what may succeed then
-//
-// Exemplar, compiled in tests/registry/concept.cpp:
-//
-//     struct deaf_registry {
-//         http_response send(http_request const&) { return {404, {}, any_byte_source{null_source{}}}; }
-//     };
-
-namespace shiplap {
-
-template <class T>
-concept sends_requests = requires(T& transport, http_request const& request) {
-    { transport.send(request) } -> std::same_as<http_response>;
-};
-
-/// See the table above.
-template <class T>
-concept transport = std::movable<T> && sends_requests<T>;
 
 } // namespace shiplap
 
@@ -1806,7 +1833,7 @@ class authenticated {
             return response;
         }
         response = send_with(request, fresh);
-        if (response.status == 401) throw refused(access, fresh, read_text(response, max_document));
+        if (response.status == 401) throw turned_down(access, fresh, response);
         return response;
     }
 
@@ -1999,6 +2026,16 @@ class authenticated {
     static std::string user_of(grant const& used) {
         auto const& user = used.now.what.user;
         return user.empty() ? " (without a user name)" : " (as user '" + printable(user) + "')";
+    }
+
+    /// Though it was given what it had asked for.
+    registry_error turned_down(registry_access const& access, grant const& used, http_response& response) {
+        auto const offered = challenges_of(response, access);
+        auto const* const chosen = choose(offered);
+        auto const words = read_text(response, max_document);
+        if (chosen != nullptr && chosen->get("error") == "insufficient_scope")
+            return not_granted(access, used, words);
+        return refused(access, used, words);
     }
 
     /// The token service knows the user, and gives out tokens that allow less than was asked for.
@@ -3911,6 +3948,88 @@ class known_repositories {
 
 } // namespace shiplap
 
+// === shiplap/registry/layer_encoding.hpp ===
+
+// layer_encoding: a layer whose bytes are not packed as its media type says breaks those who pull it, and nobody tells
+// who pushed it. So it is told here.
+
+namespace shiplap {
+
+namespace detail {
+
+/// Throws format_error unless the bytes of a layer are packed as its media type says. Reads the first few of them.
+inline void require_encoding(descriptor const& layer, replayable_source_ref from) {
+    auto const& type = layer.media_type;
+    bool const gzip = type.ends_with("+gzip") || type.ends_with(".gzip"),
+               zstd = type.ends_with("+zstd") || type.ends_with(".zstd");
+    if ((!gzip && !zstd && !type.ends_with(".tar")) || layer.size < 4) return;
+    std::array<std::byte, 4> head{};
+    from.rewind(); // it may have gone to another repository
+    auto const size = read_fully(from, head);
+    auto const actual = sniff_encoding(bytes_view{head}.first(size));
+    std::string_view const wanted = gzip ? "gzip" : zstd ? "zstd" : "";
+    if (actual == wanted) return;
+    auto const called = [](std::string_view name) {
+        return std::string{name.empty() ? "neither gzip nor zstd" : name};
+    };
+    throw format_error{"push", layer.digest.text(),
+                       "its media type '" + printable(type) + "' says " + called(wanted) +
+                           ", its bytes are " + called(actual)};
+}
+
+} // namespace detail
+
+} // namespace shiplap
+
+// === shiplap/registry/part_source.hpp ===
+
+// part_source: a piece of a blob, for one request of its upload.
+
+namespace shiplap::detail {
+
+/// A part of a source as a source of its own. Parts follow each other without reading anything twice.
+class part_source {
+  public:
+    explicit part_source(replayable_source_ref from) : from_{from} {}
+
+    void select(std::uint64_t begin, std::uint64_t size) {
+        begin_ = begin;
+        size_ = size;
+        rewind();
+    }
+
+    void rewind() {
+        if (at_ > begin_) {
+            from_.rewind();
+            at_ = 0;
+        }
+        std::string dropped(static_cast<std::size_t>(std::min<std::uint64_t>(begin_ - at_, transfer_size)),
+                            '\0');
+        while (at_ < begin_) {
+            auto const wanted = std::min<std::uint64_t>(dropped.size(), begin_ - at_);
+            auto const n =
+                from_.read({reinterpret_cast<std::byte*>(dropped.data()), static_cast<std::size_t>(wanted)});
+            if (n == 0) break; // the reader of what follows will find nothing
+            at_ += n;
+        }
+    }
+
+    std::size_t read(bytes_span into) {
+        auto const left = begin_ + size_ - at_;
+        if (left < into.size()) into = into.first(static_cast<std::size_t>(left));
+        if (into.empty()) return 0;
+        auto const n = from_.read(into);
+        at_ += n;
+        return n;
+    }
+
+  private:
+    replayable_source_ref from_;
+    std::uint64_t begin_ = 0, size_ = 0, at_ = 0;
+};
+
+} // namespace shiplap::detail
+
 // === shiplap/registry/retry.hpp ===
 
 // retrying<T>: a transport that sends again what may succeed then.
@@ -4213,66 +4332,6 @@ struct upload_options {
 
 namespace detail {
 
-/// A part of a source as a source of its own. Parts follow each other without reading anything twice.
-class part_source {
-  public:
-    explicit part_source(replayable_source_ref from) : from_{from} {}
-
-    void select(std::uint64_t begin, std::uint64_t size) {
-        begin_ = begin;
-        size_ = size;
-        rewind();
-    }
-
-    void rewind() {
-        if (at_ > begin_) {
-            from_.rewind();
-            at_ = 0;
-        }
-        std::string dropped(static_cast<std::size_t>(std::min<std::uint64_t>(begin_ - at_, transfer_size)),
-                            '\0');
-        while (at_ < begin_) {
-            auto const wanted = std::min<std::uint64_t>(dropped.size(), begin_ - at_);
-            auto const n =
-                from_.read({reinterpret_cast<std::byte*>(dropped.data()), static_cast<std::size_t>(wanted)});
-            if (n == 0) break; // the reader of what follows will find nothing
-            at_ += n;
-        }
-    }
-
-    std::size_t read(bytes_span into) {
-        auto const left = begin_ + size_ - at_;
-        if (left < into.size()) into = into.first(static_cast<std::size_t>(left));
-        if (into.empty()) return 0;
-        auto const n = from_.read(into);
-        at_ += n;
-        return n;
-    }
-
-  private:
-    replayable_source_ref from_;
-    std::uint64_t begin_ = 0, size_ = 0, at_ = 0;
-};
-
-/// For transports that do not repeat anything.
-struct single_attempt {
-    void wait_for_host() noexcept {}
-    void progressed() noexcept {}
-    template <class Failure>
-    [[noreturn]] void failed(Failure const& failure) {
-        throw failure;
-    }
-};
-
-/// A session for the attempts at an upload: that of the transport, if it is one that retries; else one attempt.
-template <transport T>
-auto attempts_at(T& over, origin const& host) {
-    if constexpr (requires { over.attempts_at(host); })
-        return over.attempts_at(host);
-    else
-        return single_attempt{};
-}
-
 template <transport T>
 class blob_upload {
   public:
@@ -4537,6 +4596,86 @@ void upload_blob(repository<T>& to, descriptor const& what, replayable_source_re
 
 } // namespace shiplap
 
+// === shiplap/registry/upload_manifest.hpp ===
+
+// upload_manifest: puts a manifest or index into a repository, by digest or as what a tag stands for.
+//
+//     upload_manifest(app, what.digest.text(), what, text);
+//     upload_manifest(app, "latest", what, text);
+//
+// A registry that says that something of it is missing is asked for each part. What it has, it may need a moment to
+// notice, and the manifest is put again; what it has lost must be uploaded again: content_missing.
+
+namespace shiplap {
+
+namespace detail {
+
+/// What `text` names, but for what is to be fetched from elsewhere.
+inline std::vector<descriptor> parts_of_manifest(descriptor const& what, std::string const& text) {
+    auto const subject = what.digest.text();
+    std::vector<descriptor> parts;
+    if (is_index_type(what.media_type)) {
+        parts = parse_index(text, subject, what.media_type).manifests;
+    } else {
+        auto manifest = parse_manifest(text, subject, what.media_type);
+        parts = std::move(manifest.layers);
+        parts.push_back(std::move(manifest.config));
+    }
+    std::erase_if(parts, [](descriptor const& part) {
+        return is_foreign_layer(part.media_type) && !part.urls.empty();
+    });
+    return parts;
+}
+
+/// Throws content_missing unless the registry has all parts. Asks for each, whatever was known.
+template <transport T>
+void require_parts(repository<T>& in, descriptor const& what, std::string const& text) {
+    auto missing = parts_of_manifest(what, text);
+    std::erase_if(missing, [&](descriptor const& part) {
+        return is_document(part) ? in.find_manifest(part.digest.text()).has_value()
+                                 : in.has_blob(part.digest, part.size);
+    });
+    if (!missing.empty()) throw content_missing{in.shown(what.digest.text()), std::move(missing)};
+}
+
+/// Whether a refusal says that something is missing. Proxies may have taken the words away.
+inline bool speaks_of_missing_parts(failure_facts const& refusal, descriptor const& what) {
+    auto const& code = refusal.registry_code;
+    return code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" ||
+           (code == "MANIFEST_UNKNOWN" && is_index_type(what.media_type)) ||
+           (code.empty() && refusal.http_status == 404);
+}
+
+} // namespace detail
+
+/// `name`: a tag, or the digest of `text`, which `what` describes. Throws remote_error, content_missing.
+template <transport T>
+void upload_manifest(repository<T>& to, std::string const& name, descriptor const& what,
+                     std::string const& text) {
+    auto attempts = detail::attempts_at(to.over(), to.registry());
+    for (unsigned round = 0;; ++round) {
+        auto answer = to.put_manifest(name, what.media_type, text);
+        if (answer.status >= 200 && answer.status < 300) {
+            auto const told = answer.headers.get("Docker-Content-Digest");
+            if (!told.starts_with(std::string{what.digest.algorithm()} + ":") || told == what.digest.text())
+                return;
+            throw registry_error{"put manifest",
+                                 to.shown(name),
+                                 "the registry says that it has " + printable(told) + " now, not " +
+                                     what.digest.text(),
+                                 {.http_status = answer.status}};
+        }
+        auto const failure = to.refused("put manifest", name, answer);
+        if (!detail::speaks_of_missing_parts(failure.facts(), what) || round == 5) throw failure;
+        detail::require_parts(to, what, text);
+        auto facts = failure.facts();
+        facts.retryable = true;
+        attempts.failed(registry_error{failure.operation(), failure.subject(), failure.reason(), facts});
+    }
+}
+
+} // namespace shiplap
+
 // === shiplap/registry/sink.hpp ===
 
 // registry_sink: an image in one or more repositories of registries.
@@ -4562,30 +4701,6 @@ struct registry_options {
     /// Who has which blob; shared with other sinks and sources. None: one that knows what `state_folder` knows.
     std::shared_ptr<known_repositories> known{};
 };
-
-namespace detail {
-
-/// Throws format_error unless the bytes of a layer are packed as its media type says. Reads a few of them.
-inline void require_encoding(descriptor const& layer, replayable_source_ref from) {
-    auto const& type = layer.media_type;
-    bool const gzip = type.ends_with("+gzip") || type.ends_with(".gzip"),
-               zstd = type.ends_with("+zstd") || type.ends_with(".zstd");
-    if ((!gzip && !zstd && !type.ends_with(".tar")) || layer.size < 4) return;
-    std::array<std::byte, 4> head{};
-    from.rewind(); // it may have gone to another repository
-    auto const size = read_fully(from, head);
-    auto const actual = sniff_encoding(bytes_view{head}.first(size));
-    std::string_view const wanted = gzip ? "gzip" : zstd ? "zstd" : "";
-    if (actual == wanted) return;
-    auto const called = [](std::string_view name) {
-        return std::string{name.empty() ? "neither gzip nor zstd" : name};
-    };
-    throw format_error{"push", layer.digest.text(),
-                       "its media type '" + printable(type) + "' says " + called(wanted) +
-                           ", its bytes are " + called(actual)};
-}
-
-} // namespace detail
 
 /// A remote_sink. `names`: references of where the image goes, of at least one repository.
 template <transport T>
@@ -4773,53 +4888,13 @@ class registry_sink {
 
         void put_manifest(target& into, std::string const& name, descriptor const& what,
                           std::string const& text) {
-            auto attempts = detail::attempts_at(over, into.to.registry());
-            for (unsigned round = 0;; ++round) {
-                auto answer = into.to.put_manifest(name, what.media_type, text);
-                if (answer.status >= 200 && answer.status < 300) return check_digest(into, what, answer);
-                auto const failure = into.to.refused("put manifest", name, answer);
-                auto const& code = failure.facts().registry_code;
-                bool const lacks_something = (code.empty() && answer.status == 404) || code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" ||
-                                             (code == "MANIFEST_UNKNOWN" && is_index_type(what.media_type));
-                if (!lacks_something || round == 5) throw failure;
-                require_children(into, what, text);
-                // They are there; some registries need a moment to notice.
-                auto facts = failure.facts();
-                facts.retryable = true;
-                attempts.failed(
-                    registry_error{failure.operation(), failure.subject(), failure.reason(), facts});
-            }
-        }
-
-        static void check_digest(target& into, descriptor const& what, http_response const& answer) {
-            auto const told = answer.headers.get("Docker-Content-Digest");
-            if (told.starts_with(std::string{what.digest.algorithm()} + ":") && told != what.digest.text())
-                throw registry_error{"put manifest",
-                                     into.to.shown(what.digest.text()),
-                                     "the registry says that it has " + printable(told) + " now",
-                                     {.http_status = answer.status}};
-        }
-
-        // Asks for each anew, whatever was known.
-        void require_children(target& in, descriptor const& what, std::string const& text) {
-            std::vector<descriptor> children, lost;
-            if (is_index_type(what.media_type)) {
-                children = parse_index(text, what.digest.text(), what.media_type).manifests;
-            } else {
-                auto manifest = parse_manifest(text, what.digest.text(), what.media_type);
-                children = std::move(manifest.layers);
-                children.push_back(std::move(manifest.config));
-            }
-            for (auto const& child : children) {
-                if (detail::is_foreign_layer(child.media_type) && !child.urls.empty()) continue;
-                bool const there = is_document(child) ? in.to.find_manifest(child.digest.text()).has_value()
-                                                      : in.to.has_blob(child.digest, child.size);
-                if (there) continue;
-                lost.push_back(child);
+            try {
+                upload_manifest(into.to, name, what, text);
+            } catch (content_missing const& lost) {
                 std::lock_guard const lock{mutex};
-                in.confirmed.erase(child.digest);
+                for (auto const& one : lost.what_is_missing()) into.confirmed.erase(one.digest);
+                throw;
             }
-            if (!lost.empty()) throw content_missing{in.to.shown(what.digest.text()), std::move(lost)};
         }
 
         void move_tags() {
