@@ -407,6 +407,13 @@ class Plain:
                           ["index", "create", f"{place}:2", name]):
                 bench.refused(*words, says=[name])
 
+    def other_digest(self):
+        """docker-registry 2.8 takes manifests by sha256 alone; it says so, and nothing gets a name."""
+        bench, repository = self.bench, self.repository()
+        bench.refused("--digest", "sha512", "-o", f"type=image,push=true,name={self.name(repository)}", bench.small,
+                      says=["sha512:", "DIGEST_INVALID"])
+        expect_equal(self.registry.tags(repository), [], "tags")
+
     def damaged(self):
         """A blob whose bytes changed in the registry is no part of an image any more."""
         bench, name = self.bench, self.name(self.repository())
@@ -816,6 +823,7 @@ def main(path, words):
                                 "plain HTTP and registry.insecure": plain.insecure,
                                 "a registry that is not there": plain.nobody_there,
                                 "an image that is not there": plain.not_there,
+                                "digests by sha512 are refused": plain.other_digest,
                                 "a blob that was damaged in the registry": plain.damaged,
                                 "killed in the middle of a push": plain.killed,
                                 "interrupted in the middle of a push": plain.interrupted}.items():
