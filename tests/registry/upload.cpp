@@ -224,6 +224,15 @@ TEST_CASE("what ends an upload decides whether it can go on", "[registry][upload
         upload(registry, what, {size}, options);
         CHECK(registry.bytes_uploaded() <= size + mib);
     }
+    SECTION("a refused mount gave another upload: it is not needed") {
+        CHECK_THROWS_AS(upload(registry, what, {size, 6 * mib, [] { throw stopped{}; }}, options), stopped);
+        auto over = open_way();
+        auto to = repository_in(registry, over);
+        upload_habits habits;
+        made_source source{size};
+        upload_blob(to, what, source, habits, options, to.start_upload(what.digest));
+        CHECK(registry.bytes_uploaded() <= size + mib);
+    }
     SECTION("who stopped it, without a journal: no") {
         auto const forgetful = upload_options{.piece = mib, .in_pieces = true};
         CHECK_THROWS_AS(upload(registry, what, {size, 6 * mib, [] { throw stopped{}; }}, forgetful), stopped);

@@ -67,10 +67,11 @@ class blob_upload {
         if (options_.journal != nullptr && what_.size >= options_.worth_a_record)
             record_ = options_.journal->open(to_.registry(), to_.name(), what_.digest);
         try {
-            if (given)
+            if (record_) resume(record_->session());
+            if (given && session_)
+                to_.cancel_upload(*given); // less is left to do in the other
+            else if (given)
                 begin(std::move(*given));
-            else if (record_)
-                resume(record_->session());
             while (!advance()) {
             }
         } catch (remote_error const&) {
