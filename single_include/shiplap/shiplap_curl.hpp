@@ -4767,7 +4767,11 @@ class registry_sink {
     /// Moves the tags.
     void commit() {
         self_->move_tags();
-        self_->options.known->save();
+        try {
+            self_->options.known->save();
+        } catch (
+            system_error const&) { // NOLINT(bugprone-empty-catch): the image is there; all that is lost is time
+        }
     }
 
   private:
