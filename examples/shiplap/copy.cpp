@@ -59,9 +59,9 @@ void copy_image(std::string const& source, std::string const& destination, commo
     auto const to = parse_location("DST", destination, common.store);
     if (to.path == "-" && ::isatty(STDOUT_FILENO) != 0)
         throw option_error{"DST", "refusing to write an archive to a terminal; name a file or redirect it"};
-    begin_interruptible_work();
     auto const registries = open_registries(common);
     auto const opened = open_source(from, registries);
+    begin_interruptible_work();
     std::visit(
         [&](auto const& store) {
             if (to.transport == "oci-archive")

@@ -259,10 +259,10 @@ void export_images(export_arguments const& arguments, common_options const& comm
     keep_timestamps const timestamps;
     export_env_of_command env{shared_pool{common.jobs}, progress_ref{display}, timestamps_ref{timestamps},
                               open_registries(common)};
+    if (arguments.from) base_source.emplace(open_source(parse_base(arguments, common), env.registries));
     begin_interruptible_work();
     if (arguments.from) {
         auto const where = parse_base(arguments, common);
-        base_source.emplace(open_source(where, env.registries));
         result.base = read_base_from(*base_source, where, wanted);
     }
 

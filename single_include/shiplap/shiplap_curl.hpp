@@ -1487,6 +1487,14 @@ inline bool is_transient(int status, http_headers const& headers, std::string co
     return status == 403 && speaks_of_rate_limit(headers, body); // GitHub's way of saying 429
 }
 
+/// What Go's, nginx's and Apache's servers say to plain HTTP on a port for TLS.
+inline bool wants_tls(std::string const& message) {
+    auto const text = lower_case(message);
+    return text.find("http request to an https server") != text.npos ||
+           text.find("http request was sent to https port") != text.npos ||
+           text.find("speaking plain http to an ssl") != text.npos;
+}
+
 /// What to do about it, as the end of a sentence.
 inline std::string advice(int status, std::string const& code, bool transient, std::string const& login) {
     if (status == 429 || code == "TOOMANYREQUESTS" || (status == 403 && transient))
@@ -1531,7 +1539,10 @@ inline registry_error refusal(std::string operation, std::string subject, regist
     if (!body.code.empty()) reason += " " + printable(body.code);
     if (!body.message.empty()) reason += " (" + printable(body.message) + ")";
     auto const& name = access.name.empty() ? access.registry.authority() : access.name;
-    if (by == access.registry)
+    if (detail::wants_tls(body.message))
+        reason += "; it speaks TLS: put its certificate authority into /etc/containers/certs.d/" +
+                  printable(name) + "/ca.crt, or use registry.insecure=true (--insecure)";
+    else if (by == access.registry)
         reason += detail::advice(answer.status, body.code, transient, "docker login " + printable(name));
     else
         reason += "; " + printable(name) + " sent us there: try again, or tell who runs it";
@@ -3200,7 +3211,7 @@ class curl_transport {
 // hosts: where the registry of a name is.
 //
 //   docker.io                            https://registry-1.docker.io
-//   localhost, 127.0.0.0/8, [::1]        http, as Docker does
+//   localhost, 127.0.0.0/8, [::1]        http, as Docker does; https if there are certificates for it in certs.d
 //   anything else                        https
 //   any, with registry.insecure          https without a look at the certificate, else http
 
@@ -3231,8 +3242,10 @@ inline registry_host host_of(std::string_view domain, bool insecure) {
     auto const http = url::parse("http://" + address + "/").from();
     if (insecure)
         host.candidates = {https, http};
+    else if (detail::is_loopback_name(https.host) && find_certificates(https).folder.empty())
+        host.candidates = {http};
     else
-        host.candidates = {detail::is_loopback_name(https.host) ? http : https};
+        host.candidates = {https};
     return host;
 }
 
@@ -3437,9 +3450,10 @@ namespace shiplap {
 template <transport T>
 class repository {
   public:
-    /// `name` without the host. `over` must outlive this and its responses.
-    repository(T& over, registry_host host, std::string name)
-        : over_{&over}, host_{std::move(host)}, name_{std::move(name)} {}
+    /// `name` without the host. `over` must outlive this and its responses. `use`: what the login is for; who is going
+    /// to push says so, and then one token does for all requests.
+    repository(T& over, registry_host host, std::string name, char const* use = pull)
+        : over_{&over}, host_{std::move(host)}, name_{std::move(name)}, reading_{use} {}
 
     [[nodiscard]] std::string const& name() const noexcept { return name_; }
     [[nodiscard]] registry_host const& host() const noexcept { return host_; }
@@ -3457,8 +3471,8 @@ class repository {
     /// end-2: HEAD, and of this size, if one is given. True also where the registry keeps the size to itself. Where HEAD
     /// is not known, a GET says as much.
     bool has_blob(digest const& which, std::optional<std::uint64_t> size) {
-        auto found = follow("HEAD", blob_path(which), {}, pull);
-        if (found.knows_no_head()) found = follow("GET", blob_path(which), {}, pull);
+        auto found = follow("HEAD", blob_path(which), {});
+        if (found.knows_no_head()) found = follow("GET", blob_path(which), {});
         auto& answer = found.what;
         if (answer.status == 404) return false;
         if (answer.status != 200) throw refused("find blob", which.text(), answer, found.by);
@@ -3470,7 +3484,7 @@ class repository {
     http_response get_blob(digest const& which, std::uint64_t offset) {
         http_headers headers;
         if (offset != 0) headers.add("Range", "bytes=" + std::to_string(offset) + "-");
-        auto found = follow("GET", blob_path(which), std::move(headers), pull);
+        auto found = follow("GET", blob_path(which), std::move(headers));
         auto const status = found.what.status;
         if (status != 200 && !(status == 206 && offset != 0))
             throw refused("read blob", which.text(), found.what, found.by);
@@ -3566,8 +3580,8 @@ class repository {
     struct manifest_facts {
         std::optional<shiplap::digest> digest;
     };
-    std::optional<manifest_facts> find_manifest(std::string const& name, char const* actions = pull) {
-        auto found = follow("HEAD", manifest_path(name), accept_manifests(), actions);
+    std::optional<manifest_facts> find_manifest(std::string const& name) {
+        auto found = follow("HEAD", manifest_path(name), accept_manifests());
         if (found.what.status == 404) return std::nullopt;
         if (found.knows_no_head()) {
             auto const document = get_manifest(name);
@@ -3586,7 +3600,7 @@ class repository {
     /// there is no such manifest.
     std::optional<manifest_document> get_manifest(std::string const& name) {
         return again_if_cut([&]() -> std::optional<manifest_document> {
-            auto found = follow("GET", manifest_path(name), accept_manifests(), pull);
+            auto found = follow("GET", manifest_path(name), accept_manifests());
             if (found.what.status == 404) return std::nullopt;
             if (found.what.status != 200) throw refused("read manifest", name, found.what, found.by);
             return read_manifest_document(name, shown(name), found.what);
@@ -3666,7 +3680,7 @@ class repository {
 
     registry_error refused(std::string operation, std::string const& subject, http_response& answer,
                            origin const& by) {
-        return refusal(std::move(operation), shown(subject), access_for(pull), by, answer);
+        return refusal(std::move(operation), shown(subject), access_for(reading_), by, answer);
     }
 
     /// An answer, and whose it is in the end.
@@ -3682,11 +3696,10 @@ class repository {
     };
 
     // GET and HEAD may be sent elsewhere: registries keep blobs in the storage of others.
-    found_answer follow(std::string const& method, std::string const& path, http_headers headers,
-                        char const* actions) {
+    found_answer follow(std::string const& method, std::string const& path, http_headers headers) {
         http_request request{.method = method,
                              .target = at(path),
-                             .access = access_for(actions),
+                             .access = access_for(reading_),
                              .headers = std::move(headers)};
         for (int hops = 0;; ++hops) {
             auto answer = over_->send(request);
@@ -3719,6 +3732,7 @@ class repository {
     T* over_;
     registry_host host_;
     std::string name_;
+    char const* reading_; // what the scope of tokens for HEAD and GET allows
 };
 
 } // namespace shiplap
@@ -4462,7 +4476,9 @@ class blob_upload {
             session_ = to_.progress_of(*session_, answer).session;
             return false;
         }
-        auto const range = answer.status == 416 ? to_.progress_of(*session_, answer).received : std::nullopt;
+        // What it says to have, unless that is nothing, or it does not say.
+        auto const range =
+            answer.status == 416 ? to_.progress_of(*session_, answer).received.value_or(0) : std::uint64_t{0};
         auto failure = to_.refused("upload", what_.digest.text(), answer);
         auto const& facts = failure.facts();
         if (answer.status == 413) return shrink(failure, size);
@@ -4481,8 +4497,8 @@ class blob_upload {
                           facts.registry_code == "BLOB_UPLOAD_INVALID" || answer.status == 416;
         if (gone || facts.retryable) {
             attempts_.failed(as_retryable(failure));
-            if (range && *range != 0 && *range <= in_flight_) {
-                move_to(*range);
+            if (range != 0 && range <= in_flight_) {
+                move_to(range);
                 return false;
             }
             return find_out(true);
@@ -4798,8 +4814,8 @@ class registry_sink {
             };
             auto at = std::find_if(targets.begin(), targets.end(), same);
             if (at == targets.end())
-                at = targets.insert(
-                    at, target{repository<T>{over, host_of(name.domain(), options.insecure), name.path()}});
+                at = targets.insert(at, target{repository<T>{over, host_of(name.domain(), options.insecure),
+                                                             name.path(), repository<T>::push}});
             auto const tag = tagged ? name.with_default_tag().tag() : "";
             if (!tag.empty())
                 tags.push_back(
@@ -4823,7 +4839,7 @@ class registry_sink {
 
         std::optional<digest> meaning_of(target& in, std::string const& tag) {
             try {
-                auto const found = in.to.find_manifest(tag, repository<T>::push);
+                auto const found = in.to.find_manifest(tag);
                 if (!found || found->digest) return found ? found->digest : std::nullopt;
                 auto const document = in.to.get_manifest(tag);
                 return document ? std::optional{document->what.digest} : std::nullopt;

@@ -29,6 +29,43 @@ exported_image fixed(build_result const& result) {
     return out(result, {.names = {"example.com/app:1"}});
 }
 
+/// What stands for all registries, and what was asked of them.
+struct far_away {
+    memory_sink there{};
+    push_target asked{};
+    unsigned connected = 0, committed = 0;
+};
+
+/// A remote_sink.
+struct far_sink {
+    far_away* place;
+    [[nodiscard]] static unsigned transfers() noexcept { return 2; }
+    void connect() const { ++place->connected; }
+    [[nodiscard]] bool exists(descriptor const& what) const {
+        return place->there.store().contains(what.digest);
+    }
+    void put(descriptor const& what, replayable_source_ref from) const { place->there.put(what, from); }
+    void tag(descriptor const& root, image_name const& name) const { place->there.tag(root, name); }
+    void commit() const {
+        ++place->committed;
+        place->there.commit();
+    }
+};
+
+struct far_registries {
+    far_away* place;
+    [[nodiscard]] far_sink sink(push_target const& to) const {
+        place->asked = to;
+        return {place};
+    }
+};
+
+struct env_with_registries : default_env {
+    far_registries registries;
+};
+static_assert(lends_registries<env_with_registries>);
+static_assert(!lends_registries<default_env>);
+
 } // namespace
 
 TEST_CASE("both faces give the same image", "[dispatch]") {
@@ -110,4 +147,68 @@ TEST_CASE("the default store follows the environment", "[dispatch]") {
     ::unsetenv("XDG_DATA_HOME");
     ::setenv("HOME", "/h", 1);
     CHECK(default_store() == "/h/.local/share/shiplap");
+}
+
+TEST_CASE("an image is pushed, and kept unless that is not wanted", "[dispatch]") {
+    struct row {
+        std::string options;
+        bool kept;
+        std::vector<std::string> names, untagged;
+    };
+    auto const& [options, kept, names, untagged] = GENERATE(values<row>({
+        {"type=registry,name=r.io/app:1", true, {"r.io/app:1"}, {}},
+        {"type=image,push=true,name=r.io/app:1,store=true", true, {"r.io/app:1"}, {}},
+        {"type=registry,name=r.io/app:1,store=false", false, {"r.io/app:1"}, {}},
+        {"type=image,push=true,push-by-digest=true,name=r.io/app", true, {}, {"r.io/app"}},
+        {"type=registry,dangling-name-prefix=r.io/app", true, {}, {"r.io/app"}},
+    }));
+    CAPTURE(options);
+    temp_dir dir;
+    auto spec = export_spec::from(parse_attributes(options));
+    spec.store = dir / "store";
+    far_away place;
+    env_with_registries env{{}, {&place}};
+    auto const image = export_image(spec, sample(dir), env);
+
+    CHECK(place.connected != 0);
+    CHECK(place.committed == 1);
+    for (auto const& what : {image.root.digest, image.config.digest, image.layers.at(0).blob.digest})
+        CHECK(place.there.store().contains(what));
+    CHECK(place.asked.names.size() == names.size());
+    for (std::size_t i = 0; i < names.size(); ++i) CHECK(place.asked.names.at(i).text() == names[i]);
+    CHECK(place.asked.untagged.size() == untagged.size());
+    CHECK(std::filesystem::exists(dir / "store/index.json") == kept);
+    if (kept) CHECK(layout_store{dir / "store"}.contains(image.root.digest));
+}
+
+TEST_CASE("without a way to registries nothing is pushed, and nothing done", "[dispatch]") {
+    temp_dir dir;
+    auto spec = export_spec::from(parse_attributes("type=registry,name=r.io/app"));
+    spec.store = dir / "store";
+    CHECK_THROWS_WITH(export_image(spec, sample(dir)), contains("no way to registries"));
+    CHECK_FALSE(std::filesystem::exists(dir / "store"));
+}
+
+TEST_CASE("an image that nobody keeps leaves nothing behind", "[dispatch]") {
+    temp_dir dir;
+    auto spec = export_spec::from(parse_attributes("type=image,store=false,oci-mediatypes=true"));
+    spec.store = dir / "store";
+    auto const result = sample(dir);
+    CHECK(export_image(spec, result).root.digest == fixed<gzip, oci_media_types, sha256>(result).root.digest);
+    CHECK_FALSE(std::filesystem::exists(dir / "store"));
+}
+
+TEST_CASE("names that wait for the digest are known to the store", "[dispatch]") {
+    temp_dir dir;
+    auto spec = export_spec::from(
+        parse_attributes("type=image,name=r.io/app:1,name-canonical=true,dangling-name-prefix=r.io/all"));
+    spec.store = dir / "store";
+    auto const image = export_image(spec, sample(dir));
+    auto const at = "@" + image.root.digest.text();
+    CHECK(image.names == std::vector<std::string>{"r.io/app:1", "r.io/all" + at});
+    layout_store const store{dir / "store"};
+    for (auto const& name : {std::string{"r.io/app:1"}, "r.io/app:1" + at, "r.io/all" + at}) {
+        CAPTURE(name);
+        CHECK(store.resolve(name).digest == image.root.digest);
+    }
 }

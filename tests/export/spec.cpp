@@ -75,6 +75,33 @@ TEST_CASE("names are normalised", "[spec]") {
     CHECK(spec_of("type=oci,name=a,name=b").names.size() == 1); // the last one counts
 }
 
+TEST_CASE("pushing", "[spec]") {
+    auto const spec = spec_of("type=registry,name=r.io/app,registry.insecure=true,store=false");
+    CHECK(spec.type == output_type::image);
+    CHECK(spec.push);
+    CHECK(spec.insecure);
+    CHECK(spec.keep == false);
+    CHECK(spec.names.at(0).text() == "r.io/app:latest");
+    CHECK_FALSE(spec_of("type=image,name=a").push);
+    CHECK(spec_of("type=image,name=a,push=").push);
+    CHECK(spec_of("type=registry,name=a,push=false").push); // the type says so
+    CHECK_FALSE(spec_of("type=image").keep);
+
+    auto const by_digest = spec_of("type=image,push=true,push-by-digest=true,name=r.io/app");
+    CHECK(by_digest.push_by_digest);
+    CHECK(by_digest.names.at(0).text() == "r.io/app");
+}
+
+TEST_CASE("names that wait for the digest", "[spec]") {
+    CHECK(spec_of("type=registry,dangling-name-prefix=r.io/app").dangling_prefix == "r.io/app");
+    CHECK(spec_of("type=image,name=a,dangling-name-prefix=r.io/b").dangling_prefix == "r.io/b");
+    for (std::string const spelling : {"dangling", "danging"})
+        CHECK(spec_of("type=image,name=a,dangling-name-prefix=r.io/b," + spelling + "-name-empty-only=true")
+                  .dangling_prefix.empty());
+    CHECK(spec_of("type=image,name=a,name-canonical=true").canonical_names);
+    CHECK_FALSE(spec_of("type=image,dangling-name-prefix=b,name-canonical=true").canonical_names);
+}
+
 TEST_CASE("annotations land on their object, with their case", "[spec]") {
     auto const spec = spec_of("type=oci,annotation.Org.Key=v,annotation-manifest.x=1,annotation-manifest-"
                               "descriptor.y=2,annotation[linux/amd64].z=3");
@@ -96,8 +123,14 @@ TEST_CASE("what is wrong is named, with what would be right", "[spec]") {
     };
     auto const& [text, message] = GENERATE(values<row>({
         {"dest=a", "--output requires type=<type>"},
-        {"type=registry,name=a", "exporter \"registry\" could not be found"},
-        {"type=OCI", "could not be found; known are image, oci"},
+        {"type=registry", "push': needs a name"},
+        {"type=image,push=true", "push': needs a name"},
+        {"type=image,push=maybe,name=a", "non-bool value specified for push"},
+        {"type=registry,push-by-digest=true,name=r.io/a:1", "can't push tagged ref r.io/a:1 by digest"},
+        {"type=image,dangling-name-prefix=r.io/a:1", "must be a name without tag and digest"},
+        {"type=oci,push=true", "has no meaning for this type of output"},
+        {"type=image,pusch=true", "the nearest known one is 'push'"},
+        {"type=OCI", "could not be found; known are image, registry, oci"},
         {"type=oci,compresion=gzip", "unknown option at position 10; the nearest known one is 'compression'"},
         {"type=oci,nam=x", "nearest known one is 'name'"},
         {"type=oci,anotation.k1=x", "nearest known one is 'annotation.k1'"},

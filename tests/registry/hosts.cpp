@@ -1,9 +1,11 @@
+#include <shiplap/bytes/file.hpp>
 #include <shiplap/registry/hosts.hpp>
 
 #include <string>
 #include <vector>
 
 #include <support/catch.hpp>
+#include <support/temp.hpp>
 
 using namespace shiplap;
 
@@ -60,6 +62,18 @@ TEST_CASE("a registry's name says where it is", "[registry]") {
         CHECK(candidates_of(domain) == std::vector<std::string>{origin});
         CHECK(host_of(domain, false).name == domain);
     }
+}
+
+TEST_CASE("this machine's registry speaks TLS if there are certificates for it", "[registry]") {
+    temp_dir const home;
+    std::string const before = std::getenv("HOME") == nullptr ? "" : std::getenv("HOME");
+    ::setenv("HOME", home.path().c_str(), 1);
+    auto const folder = home / ".config/containers/certs.d/127.0.0.1:5001";
+    std::filesystem::create_directories(folder);
+    write_file(folder + "/ca.crt", "any");
+    CHECK(candidates_of("127.0.0.1:5001") == std::vector<std::string>{"https://127.0.0.1:5001"});
+    CHECK(candidates_of("127.0.0.1:5000") == std::vector<std::string>{"http://127.0.0.1:5000"});
+    ::setenv("HOME", before.c_str(), 1);
 }
 
 TEST_CASE("an insecure registry is looked for with https, then with http", "[registry]") {

@@ -99,6 +99,12 @@ TEST_CASE("a refusal is one sentence that says what to do", "[registry]") {
           "registry-1.docker.io answered 413 (Request Entity Too Large); raise the limit of the proxy in "
           "front of "
           "it, which seems not to take requests of this size");
+    CHECK(
+        refused(400, "Client sent an HTTP request to an HTTPS server.\n").reason() ==
+        "registry-1.docker.io answered 400 (Client sent an HTTP request to an HTTPS server.); it speaks TLS: "
+        "put its "
+        "certificate authority into /etc/containers/certs.d/docker.io/ca.crt, or use registry.insecure=true "
+        "(--insecure)");
 }
 
 TEST_CASE("a refusal of who keeps the blobs is not one of the registry", "[registry]") {

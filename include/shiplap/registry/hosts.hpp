@@ -2,11 +2,12 @@
 // hosts: where the registry of a name is.
 //
 //   docker.io                            https://registry-1.docker.io
-//   localhost, 127.0.0.0/8, [::1]        http, as Docker does
+//   localhost, 127.0.0.0/8, [::1]        http, as Docker does; https if there are certificates for it in certs.d
 //   anything else                        https
 //   any, with registry.insecure          https without a look at the certificate, else http
 
 #include <shiplap/error.hpp>
+#include <shiplap/registry/certificates.hpp>
 #include <shiplap/registry/concept.hpp>
 #include <shiplap/registry/url.hpp>
 
@@ -42,8 +43,10 @@ inline registry_host host_of(std::string_view domain, bool insecure) {
     auto const http = url::parse("http://" + address + "/").from();
     if (insecure)
         host.candidates = {https, http};
+    else if (detail::is_loopback_name(https.host) && find_certificates(https).folder.empty())
+        host.candidates = {http};
     else
-        host.candidates = {detail::is_loopback_name(https.host) ? http : https};
+        host.candidates = {https};
     return host;
 }
 

@@ -129,6 +129,14 @@ inline bool is_transient(int status, http_headers const& headers, std::string co
     return status == 403 && speaks_of_rate_limit(headers, body); // GitHub's way of saying 429
 }
 
+/// What Go's, nginx's and Apache's servers say to plain HTTP on a port for TLS.
+inline bool wants_tls(std::string const& message) {
+    auto const text = lower_case(message);
+    return text.find("http request to an https server") != text.npos ||
+           text.find("http request was sent to https port") != text.npos ||
+           text.find("speaking plain http to an ssl") != text.npos;
+}
+
 /// What to do about it, as the end of a sentence.
 inline std::string advice(int status, std::string const& code, bool transient, std::string const& login) {
     if (status == 429 || code == "TOOMANYREQUESTS" || (status == 403 && transient))
@@ -173,7 +181,10 @@ inline registry_error refusal(std::string operation, std::string subject, regist
     if (!body.code.empty()) reason += " " + printable(body.code);
     if (!body.message.empty()) reason += " (" + printable(body.message) + ")";
     auto const& name = access.name.empty() ? access.registry.authority() : access.name;
-    if (by == access.registry)
+    if (detail::wants_tls(body.message))
+        reason += "; it speaks TLS: put its certificate authority into /etc/containers/certs.d/" +
+                  printable(name) + "/ca.crt, or use registry.insecure=true (--insecure)";
+    else if (by == access.registry)
         reason += detail::advice(answer.status, body.code, transient, "docker login " + printable(name));
     else
         reason += "; " + printable(name) + " sent us there: try again, or tell who runs it";

@@ -31,9 +31,10 @@ namespace shiplap {
 template <transport T>
 class repository {
   public:
-    /// `name` without the host. `over` must outlive this and its responses.
-    repository(T& over, registry_host host, std::string name)
-        : over_{&over}, host_{std::move(host)}, name_{std::move(name)} {}
+    /// `name` without the host. `over` must outlive this and its responses. `use`: what the login is for; who is going
+    /// to push says so, and then one token does for all requests.
+    repository(T& over, registry_host host, std::string name, char const* use = pull)
+        : over_{&over}, host_{std::move(host)}, name_{std::move(name)}, reading_{use} {}
 
     [[nodiscard]] std::string const& name() const noexcept { return name_; }
     [[nodiscard]] registry_host const& host() const noexcept { return host_; }
@@ -51,8 +52,8 @@ class repository {
     /// end-2: HEAD, and of this size, if one is given. True also where the registry keeps the size to itself. Where HEAD
     /// is not known, a GET says as much.
     bool has_blob(digest const& which, std::optional<std::uint64_t> size) {
-        auto found = follow("HEAD", blob_path(which), {}, pull);
-        if (found.knows_no_head()) found = follow("GET", blob_path(which), {}, pull);
+        auto found = follow("HEAD", blob_path(which), {});
+        if (found.knows_no_head()) found = follow("GET", blob_path(which), {});
         auto& answer = found.what;
         if (answer.status == 404) return false;
         if (answer.status != 200) throw refused("find blob", which.text(), answer, found.by);
@@ -64,7 +65,7 @@ class repository {
     http_response get_blob(digest const& which, std::uint64_t offset) {
         http_headers headers;
         if (offset != 0) headers.add("Range", "bytes=" + std::to_string(offset) + "-");
-        auto found = follow("GET", blob_path(which), std::move(headers), pull);
+        auto found = follow("GET", blob_path(which), std::move(headers));
         auto const status = found.what.status;
         if (status != 200 && !(status == 206 && offset != 0))
             throw refused("read blob", which.text(), found.what, found.by);
@@ -160,8 +161,8 @@ class repository {
     struct manifest_facts {
         std::optional<shiplap::digest> digest;
     };
-    std::optional<manifest_facts> find_manifest(std::string const& name, char const* actions = pull) {
-        auto found = follow("HEAD", manifest_path(name), accept_manifests(), actions);
+    std::optional<manifest_facts> find_manifest(std::string const& name) {
+        auto found = follow("HEAD", manifest_path(name), accept_manifests());
         if (found.what.status == 404) return std::nullopt;
         if (found.knows_no_head()) {
             auto const document = get_manifest(name);
@@ -180,7 +181,7 @@ class repository {
     /// there is no such manifest.
     std::optional<manifest_document> get_manifest(std::string const& name) {
         return again_if_cut([&]() -> std::optional<manifest_document> {
-            auto found = follow("GET", manifest_path(name), accept_manifests(), pull);
+            auto found = follow("GET", manifest_path(name), accept_manifests());
             if (found.what.status == 404) return std::nullopt;
             if (found.what.status != 200) throw refused("read manifest", name, found.what, found.by);
             return read_manifest_document(name, shown(name), found.what);
@@ -260,7 +261,7 @@ class repository {
 
     registry_error refused(std::string operation, std::string const& subject, http_response& answer,
                            origin const& by) {
-        return refusal(std::move(operation), shown(subject), access_for(pull), by, answer);
+        return refusal(std::move(operation), shown(subject), access_for(reading_), by, answer);
     }
 
     /// An answer, and whose it is in the end.
@@ -276,11 +277,10 @@ class repository {
     };
 
     // GET and HEAD may be sent elsewhere: registries keep blobs in the storage of others.
-    found_answer follow(std::string const& method, std::string const& path, http_headers headers,
-                        char const* actions) {
+    found_answer follow(std::string const& method, std::string const& path, http_headers headers) {
         http_request request{.method = method,
                              .target = at(path),
-                             .access = access_for(actions),
+                             .access = access_for(reading_),
                              .headers = std::move(headers)};
         for (int hops = 0;; ++hops) {
             auto answer = over_->send(request);
@@ -313,6 +313,7 @@ class repository {
     T* over_;
     registry_host host_;
     std::string name_;
+    char const* reading_; // what the scope of tokens for HEAD and GET allows
 };
 
 } // namespace shiplap

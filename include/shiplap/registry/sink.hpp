@@ -137,8 +137,8 @@ class registry_sink {
             };
             auto at = std::find_if(targets.begin(), targets.end(), same);
             if (at == targets.end())
-                at = targets.insert(
-                    at, target{repository<T>{over, host_of(name.domain(), options.insecure), name.path()}});
+                at = targets.insert(at, target{repository<T>{over, host_of(name.domain(), options.insecure),
+                                                             name.path(), repository<T>::push}});
             auto const tag = tagged ? name.with_default_tag().tag() : "";
             if (!tag.empty())
                 tags.push_back(
@@ -162,7 +162,7 @@ class registry_sink {
 
         std::optional<digest> meaning_of(target& in, std::string const& tag) {
             try {
-                auto const found = in.to.find_manifest(tag, repository<T>::push);
+                auto const found = in.to.find_manifest(tag);
                 if (!found || found->digest) return found ? found->digest : std::nullopt;
                 auto const document = in.to.get_manifest(tag);
                 return document ? std::optional{document->what.digest} : std::nullopt;

@@ -180,7 +180,9 @@ class blob_upload {
             session_ = to_.progress_of(*session_, answer).session;
             return false;
         }
-        auto const range = answer.status == 416 ? to_.progress_of(*session_, answer).received : std::nullopt;
+        // What it says to have, unless that is nothing, or it does not say.
+        auto const range =
+            answer.status == 416 ? to_.progress_of(*session_, answer).received.value_or(0) : std::uint64_t{0};
         auto failure = to_.refused("upload", what_.digest.text(), answer);
         auto const& facts = failure.facts();
         if (answer.status == 413) return shrink(failure, size);
@@ -199,8 +201,8 @@ class blob_upload {
                           facts.registry_code == "BLOB_UPLOAD_INVALID" || answer.status == 416;
         if (gone || facts.retryable) {
             attempts_.failed(as_retryable(failure));
-            if (range && *range != 0 && *range <= in_flight_) {
-                move_to(*range);
+            if (range != 0 && range <= in_flight_) {
+                move_to(range);
                 return false;
             }
             return find_out(true);
