@@ -81,7 +81,7 @@
 //         void finish(Out&) {}
 //     };
 //
-// Models: pipeline, staged_file and string_sink are sinks; file_reader and span_source sources; gather, the taps of
+// Models: pipeline, staged_file and string_sink are sinks; file_reader, span_source and text_source sources; gather, the taps of
 // digest/ and the encoders of codec/ stages.
 
 namespace shiplap {
@@ -175,6 +175,23 @@ class span_source {
     bytes_view all_, rest_;
 };
 
+/// Reads from a text of its own; replayable.
+class text_source {
+  public:
+    explicit text_source(std::string text) noexcept : text_{std::move(text)} {}
+
+    void rewind() noexcept { at_ = 0; }
+    std::size_t read(bytes_span into) noexcept {
+        auto const n = text_.copy(reinterpret_cast<char*>(into.data()), into.size(), at_);
+        at_ += n;
+        return n;
+    }
+
+  private:
+    std::string text_;
+    std::size_t at_ = 0; // never beyond its end
+};
+
 /// A decoder joined to the source it reads from: a byte_source of plain bytes.
 template <byte_decoder D, byte_source In>
 struct decoded_source {
@@ -215,6 +232,21 @@ std::uint64_t transfer(From& from, To& to) {
         total += n;
     }
     return total;
+}
+
+/// Reads `bytes` bytes and drops them; returns how many of them there were.
+template <byte_source From>
+std::uint64_t skip(From& from, std::uint64_t bytes) {
+    std::string dropped(static_cast<std::size_t>(bytes < transfer_size ? bytes : transfer_size), '\0');
+    std::uint64_t done = 0;
+    while (done < bytes) {
+        auto const left = bytes - done;
+        auto const wanted = left < dropped.size() ? static_cast<std::size_t>(left) : dropped.size();
+        auto const n = from.read({reinterpret_cast<std::byte*>(dropped.data()), wanted});
+        if (n == 0) break;
+        done += n;
+    }
+    return done;
 }
 
 } // namespace shiplap
@@ -11123,18 +11155,6 @@ class blob_store_ref {
         void commit(content_facts const& facts) override { writer.commit(facts); }
         W writer;
     };
-    struct reader_base {
-        virtual ~reader_base() = default;
-        virtual std::size_t read(bytes_span into) = 0;
-        virtual void rewind() = 0;
-    };
-    template <class R>
-    struct reader_model final : reader_base {
-        explicit reader_model(R from) : reader{std::move(from)} {}
-        std::size_t read(bytes_span into) override { return reader.read(into); }
-        void rewind() override { reader.rewind(); }
-        R reader;
-    };
 
   public:
     class any_writer {
@@ -11145,16 +11165,6 @@ class blob_store_ref {
 
       private:
         std::unique_ptr<writer_base> self_;
-    };
-
-    class any_reader {
-      public:
-        explicit any_reader(std::unique_ptr<reader_base> self) noexcept : self_{std::move(self)} {}
-        std::size_t read(bytes_span into) { return self_->read(into); }
-        void rewind() { self_->rewind(); }
-
-      private:
-        std::unique_ptr<reader_base> self_;
     };
 
     template <blob_store S>
@@ -11170,19 +11180,18 @@ class blob_store_ref {
               return static_cast<S const*>(object)->contains(which);
           }},
           reader_{[](void const* object, digest const& which) {
-              return any_reader{std::make_unique<reader_model<blob_reader_of<S>>>(
-                  static_cast<S const*>(object)->reader(which))};
+              return any_replayable_source{static_cast<S const*>(object)->reader(which)};
           }} {}
 
     [[nodiscard]] any_writer open() { return open_(object_); }
     [[nodiscard]] bool contains(digest const& which) const { return contains_(object_, which); }
-    [[nodiscard]] any_reader reader(digest const& which) const { return reader_(object_, which); }
+    [[nodiscard]] any_replayable_source reader(digest const& which) const { return reader_(object_, which); }
 
   private:
     void* object_;
     any_writer (*open_)(void*);
     bool (*contains_)(void const*, digest const&);
-    any_reader (*reader_)(void const*, digest const&);
+    any_replayable_source (*reader_)(void const*, digest const&);
 };
 
 } // namespace shiplap

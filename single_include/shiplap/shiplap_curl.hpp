@@ -1851,16 +1851,6 @@ class authenticated {
   private:
     static constexpr std::size_t max_document = 64 * 1024;
 
-    struct text_source {
-        std::string text;
-        std::size_t at = 0;
-        std::size_t read(bytes_span into) {
-            auto const n = text.copy(reinterpret_cast<char*>(into.data()), into.size(), at);
-            at += n;
-            return n;
-        }
-    };
-
     /// An authorization in use.
     struct grant {
         std::shared_ptr<detail::shared_authorization> from{}; ///< null: none was asked for
@@ -4017,15 +4007,7 @@ class part_source {
             from_.rewind();
             at_ = 0;
         }
-        std::string dropped(static_cast<std::size_t>(std::min<std::uint64_t>(begin_ - at_, transfer_size)),
-                            '\0');
-        while (at_ < begin_) {
-            auto const wanted = std::min<std::uint64_t>(dropped.size(), begin_ - at_);
-            auto const n =
-                from_.read({reinterpret_cast<std::byte*>(dropped.data()), static_cast<std::size_t>(wanted)});
-            if (n == 0) break; // the reader of what follows will find nothing
-            at_ += n;
-        }
+        at_ += skip(from_, begin_ - at_); // of one that ends before, the reader will find nothing
     }
 
     std::size_t read(bytes_span into) {
@@ -4258,16 +4240,6 @@ class retrying {
     }
 
   private:
-    struct owned_text {
-        std::string text;
-        std::size_t at = 0;
-        std::size_t read(bytes_span into) {
-            span_source rest{std::string_view{text}.substr(at)};
-            auto const n = rest.read(into);
-            at += n;
-            return n;
-        }
-    };
     struct shared_state {
         shared_state(T to, Clock pauses_of) : next{std::move(to)}, clock{std::move(pauses_of)} {}
         T next;
@@ -4283,13 +4255,13 @@ class retrying {
             if (!may_be_transient(answer.status)) return answer;
             // What it says decides, and must still be there for who asked.
             auto text = detail::read_error_text(answer);
-            answer.body = any_byte_source{owned_text{text}};
+            answer.body = any_byte_source{text_source{text}};
             if (!detail::is_transient(answer.status, answer.headers, text)) return answer;
             auto failure = refusal(request.method, request.target.shown(), request.access,
                                    request.target.from(), answer);
             if (request.repeatable) return failure;
             attempts.heed(failure.facts());
-            answer.body = any_byte_source{owned_text{std::move(text)}};
+            answer.body = any_byte_source{text_source{std::move(text)}};
             return answer;
         } catch (
             registry_error const& failure) { // of who logs in for us: its service may be out of order, too
@@ -5089,56 +5061,34 @@ class registry_store {
 
         void open() {
             if (auto text = document()) {
-                body_.emplace(text_source{std::move(text)});
-                skip(at_);
+                body_.emplace(text_source{std::move(*text)});
+                skip(*body_, at_); // what is missing will be found missing
                 return;
             }
             auto answer = self_->from.get_blob(which_, at_);
             bool const partial = answer.status == 206;
             body_.emplace(std::move(answer.body));
-            if (!partial) skip(at_);
-        }
-
-        void skip(std::uint64_t bytes) {
-            std::string dropped(static_cast<std::size_t>(std::min<std::uint64_t>(bytes, transfer_size)),
-                                '\0');
-            while (bytes != 0) {
-                auto const wanted = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, dropped.size()));
-                auto const n = body_->read({reinterpret_cast<std::byte*>(dropped.data()), wanted});
-                if (n == 0) return; // what follows will be found missing
-                bytes -= n;
-            }
+            if (!partial) skip(*body_, at_);
         }
 
         // The text of a manifest, which is not to be had as a blob.
-        std::shared_ptr<std::string const> document() {
+        std::optional<std::string> document() {
             {
                 std::lock_guard const lock{self_->mutex};
                 if (auto const found = self_->documents.find(which_); found != self_->documents.end())
-                    return std::make_shared<std::string const>(found->second);
+                    return found->second;
                 if (auto const found = self_->expected.find(which_);
                     found == self_->expected.end() || !found->second)
-                    return nullptr;
+                    return std::nullopt;
             }
             auto found = self_->from.get_manifest(which_.text());
             if (!found)
                 throw error{error_code::not_found, "read manifest", self_->from.shown(which_.text()),
                             "the registry does not have it"};
-            auto text = std::make_shared<std::string const>(found->text);
+            auto text = found->text;
             registry_store{self_}.learn(std::move(*found));
             return text;
         }
-
-        struct text_source {
-            std::shared_ptr<std::string const> text;
-            std::size_t at = 0;
-            std::size_t read(bytes_span into) {
-                span_source rest{std::string_view{*text}.substr(at)};
-                auto const n = rest.read(into);
-                at += n;
-                return n;
-            }
-        };
 
         std::shared_ptr<state> self_;
         digest which_;

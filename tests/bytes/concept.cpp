@@ -100,3 +100,27 @@ TEST_CASE("a decoder joined to a source is a source", "[bytes]") {
     transfer(joined, out);
     CHECK(out.text == "abc");
 }
+
+TEST_CASE("a text of its own is read as often as wanted", "[bytes]") {
+    static_assert(replayable_source<text_source>);
+    text_source source{"a text"};
+    for (int round = 0; round < 2; ++round) {
+        string_sink out;
+        CHECK(transfer(source, out) == 6);
+        CHECK(out.text == "a text");
+        source.rewind();
+    }
+}
+
+TEST_CASE("what is skipped is read and dropped, as far as there is any", "[bytes]") {
+    std::string const text(2 * transfer_size + 10, 'x');
+    for (std::uint64_t const bytes : {std::uint64_t{0}, std::uint64_t{3}, std::uint64_t{transfer_size + 1},
+                                      std::uint64_t{2 * transfer_size + 10}}) {
+        span_source source{text};
+        CHECK(skip(source, bytes) == bytes);
+        null_sink rest;
+        CHECK(transfer(source, rest) == text.size() - bytes);
+    }
+    span_source source{text};
+    CHECK(skip(source, text.size() + 1) == text.size());
+}

@@ -21,7 +21,7 @@
 //         void finish(Out&) {}
 //     };
 //
-// Models: pipeline, staged_file and string_sink are sinks; file_reader and span_source sources; gather, the taps of
+// Models: pipeline, staged_file and string_sink are sinks; file_reader, span_source and text_source sources; gather, the taps of
 // digest/ and the encoders of codec/ stages.
 
 #include <concepts>
@@ -31,6 +31,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace shiplap {
 
@@ -123,6 +124,23 @@ class span_source {
     bytes_view all_, rest_;
 };
 
+/// Reads from a text of its own; replayable.
+class text_source {
+  public:
+    explicit text_source(std::string text) noexcept : text_{std::move(text)} {}
+
+    void rewind() noexcept { at_ = 0; }
+    std::size_t read(bytes_span into) noexcept {
+        auto const n = text_.copy(reinterpret_cast<char*>(into.data()), into.size(), at_);
+        at_ += n;
+        return n;
+    }
+
+  private:
+    std::string text_;
+    std::size_t at_ = 0; // never beyond its end
+};
+
 /// A decoder joined to the source it reads from: a byte_source of plain bytes.
 template <byte_decoder D, byte_source In>
 struct decoded_source {
@@ -163,6 +181,21 @@ std::uint64_t transfer(From& from, To& to) {
         total += n;
     }
     return total;
+}
+
+/// Reads `bytes` bytes and drops them; returns how many of them there were.
+template <byte_source From>
+std::uint64_t skip(From& from, std::uint64_t bytes) {
+    std::string dropped(static_cast<std::size_t>(bytes < transfer_size ? bytes : transfer_size), '\0');
+    std::uint64_t done = 0;
+    while (done < bytes) {
+        auto const left = bytes - done;
+        auto const wanted = left < dropped.size() ? static_cast<std::size_t>(left) : dropped.size();
+        auto const n = from.read({reinterpret_cast<std::byte*>(dropped.data()), wanted});
+        if (n == 0) break;
+        done += n;
+    }
+    return done;
 }
 
 } // namespace shiplap

@@ -98,16 +98,6 @@ class authenticated {
   private:
     static constexpr std::size_t max_document = 64 * 1024;
 
-    struct text_source {
-        std::string text;
-        std::size_t at = 0;
-        std::size_t read(bytes_span into) {
-            auto const n = text.copy(reinterpret_cast<char*>(into.data()), into.size(), at);
-            at += n;
-            return n;
-        }
-    };
-
     /// An authorization in use.
     struct grant {
         std::shared_ptr<detail::shared_authorization> from{}; ///< null: none was asked for

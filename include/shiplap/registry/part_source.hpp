@@ -27,15 +27,7 @@ class part_source {
             from_.rewind();
             at_ = 0;
         }
-        std::string dropped(static_cast<std::size_t>(std::min<std::uint64_t>(begin_ - at_, transfer_size)),
-                            '\0');
-        while (at_ < begin_) {
-            auto const wanted = std::min<std::uint64_t>(dropped.size(), begin_ - at_);
-            auto const n =
-                from_.read({reinterpret_cast<std::byte*>(dropped.data()), static_cast<std::size_t>(wanted)});
-            if (n == 0) break; // the reader of what follows will find nothing
-            at_ += n;
-        }
+        at_ += skip(from_, begin_ - at_); // of one that ends before, the reader will find nothing
     }
 
     std::size_t read(bytes_span into) {

@@ -229,16 +229,6 @@ class retrying {
     }
 
   private:
-    struct owned_text {
-        std::string text;
-        std::size_t at = 0;
-        std::size_t read(bytes_span into) {
-            span_source rest{std::string_view{text}.substr(at)};
-            auto const n = rest.read(into);
-            at += n;
-            return n;
-        }
-    };
     struct shared_state {
         shared_state(T to, Clock pauses_of) : next{std::move(to)}, clock{std::move(pauses_of)} {}
         T next;
@@ -254,13 +244,13 @@ class retrying {
             if (!may_be_transient(answer.status)) return answer;
             // What it says decides, and must still be there for who asked.
             auto text = detail::read_error_text(answer);
-            answer.body = any_byte_source{owned_text{text}};
+            answer.body = any_byte_source{text_source{text}};
             if (!detail::is_transient(answer.status, answer.headers, text)) return answer;
             auto failure = refusal(request.method, request.target.shown(), request.access,
                                    request.target.from(), answer);
             if (request.repeatable) return failure;
             attempts.heed(failure.facts());
-            answer.body = any_byte_source{owned_text{std::move(text)}};
+            answer.body = any_byte_source{text_source{std::move(text)}};
             return answer;
         } catch (
             registry_error const& failure) { // of who logs in for us: its service may be out of order, too

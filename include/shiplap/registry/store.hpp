@@ -111,56 +111,34 @@ class registry_store {
 
         void open() {
             if (auto text = document()) {
-                body_.emplace(text_source{std::move(text)});
-                skip(at_);
+                body_.emplace(text_source{std::move(*text)});
+                skip(*body_, at_); // what is missing will be found missing
                 return;
             }
             auto answer = self_->from.get_blob(which_, at_);
             bool const partial = answer.status == 206;
             body_.emplace(std::move(answer.body));
-            if (!partial) skip(at_);
-        }
-
-        void skip(std::uint64_t bytes) {
-            std::string dropped(static_cast<std::size_t>(std::min<std::uint64_t>(bytes, transfer_size)),
-                                '\0');
-            while (bytes != 0) {
-                auto const wanted = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, dropped.size()));
-                auto const n = body_->read({reinterpret_cast<std::byte*>(dropped.data()), wanted});
-                if (n == 0) return; // what follows will be found missing
-                bytes -= n;
-            }
+            if (!partial) skip(*body_, at_);
         }
 
         // The text of a manifest, which is not to be had as a blob.
-        std::shared_ptr<std::string const> document() {
+        std::optional<std::string> document() {
             {
                 std::lock_guard const lock{self_->mutex};
                 if (auto const found = self_->documents.find(which_); found != self_->documents.end())
-                    return std::make_shared<std::string const>(found->second);
+                    return found->second;
                 if (auto const found = self_->expected.find(which_);
                     found == self_->expected.end() || !found->second)
-                    return nullptr;
+                    return std::nullopt;
             }
             auto found = self_->from.get_manifest(which_.text());
             if (!found)
                 throw error{error_code::not_found, "read manifest", self_->from.shown(which_.text()),
                             "the registry does not have it"};
-            auto text = std::make_shared<std::string const>(found->text);
+            auto text = found->text;
             registry_store{self_}.learn(std::move(*found));
             return text;
         }
-
-        struct text_source {
-            std::shared_ptr<std::string const> text;
-            std::size_t at = 0;
-            std::size_t read(bytes_span into) {
-                span_source rest{std::string_view{*text}.substr(at)};
-                auto const n = rest.read(into);
-                at += n;
-                return n;
-            }
-        };
 
         std::shared_ptr<state> self_;
         digest which_;

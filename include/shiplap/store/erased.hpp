@@ -2,6 +2,7 @@
 // The seam between packing and storing at run time: any blob_store behind one type, so that the packing loop
 // is not instantiated once for each kind of store. One indirect call per chunk.
 
+#include <shiplap/bytes/erased.hpp>
 #include <shiplap/store/concept.hpp>
 
 #include <memory>
@@ -22,18 +23,6 @@ class blob_store_ref {
         void commit(content_facts const& facts) override { writer.commit(facts); }
         W writer;
     };
-    struct reader_base {
-        virtual ~reader_base() = default;
-        virtual std::size_t read(bytes_span into) = 0;
-        virtual void rewind() = 0;
-    };
-    template <class R>
-    struct reader_model final : reader_base {
-        explicit reader_model(R from) : reader{std::move(from)} {}
-        std::size_t read(bytes_span into) override { return reader.read(into); }
-        void rewind() override { reader.rewind(); }
-        R reader;
-    };
 
   public:
     class any_writer {
@@ -44,16 +33,6 @@ class blob_store_ref {
 
       private:
         std::unique_ptr<writer_base> self_;
-    };
-
-    class any_reader {
-      public:
-        explicit any_reader(std::unique_ptr<reader_base> self) noexcept : self_{std::move(self)} {}
-        std::size_t read(bytes_span into) { return self_->read(into); }
-        void rewind() { self_->rewind(); }
-
-      private:
-        std::unique_ptr<reader_base> self_;
     };
 
     template <blob_store S>
@@ -69,19 +48,18 @@ class blob_store_ref {
               return static_cast<S const*>(object)->contains(which);
           }},
           reader_{[](void const* object, digest const& which) {
-              return any_reader{std::make_unique<reader_model<blob_reader_of<S>>>(
-                  static_cast<S const*>(object)->reader(which))};
+              return any_replayable_source{static_cast<S const*>(object)->reader(which)};
           }} {}
 
     [[nodiscard]] any_writer open() { return open_(object_); }
     [[nodiscard]] bool contains(digest const& which) const { return contains_(object_, which); }
-    [[nodiscard]] any_reader reader(digest const& which) const { return reader_(object_, which); }
+    [[nodiscard]] any_replayable_source reader(digest const& which) const { return reader_(object_, which); }
 
   private:
     void* object_;
     any_writer (*open_)(void*);
     bool (*contains_)(void const*, digest const&);
-    any_reader (*reader_)(void const*, digest const&);
+    any_replayable_source (*reader_)(void const*, digest const&);
 };
 
 } // namespace shiplap
