@@ -41,6 +41,8 @@
 #include <shiplap/export/spec.hpp>
 #include <shiplap/fwd.hpp>
 #include <shiplap/image/assemble.hpp>
+#include <shiplap/image/attestation.hpp>
+#include <shiplap/image/attestation_file.hpp>
 #include <shiplap/image/config.hpp>
 #include <shiplap/image/config_changes.hpp>
 #include <shiplap/image/descriptor.hpp>

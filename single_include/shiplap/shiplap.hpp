@@ -4025,6 +4025,8 @@ inline json json_texts(std::vector<std::string> const& values) {
 /// Takes the events of the parser, builds the value, and refuses what parse_json() promises to refuse.
 class strict_json_builder {
   public:
+    explicit strict_json_builder(bool names_are_data) : all_names_are_data_{names_are_data} {}
+
     bool null() { return put(json(nullptr)); }
     bool boolean(bool value) { return put(json_scalar(json::value_t::boolean, value)); }
     bool number_integer(std::int64_t value) { return put(json_scalar(json::value_t::number_integer, value)); }
@@ -4086,8 +4088,8 @@ class strict_json_builder {
         if (depth_ == max_document_depth)
             return refuse("nested deeper than " + std::to_string(max_document_depth) + " levels");
         std::string_view const name = depth_ == 0 ? std::string_view{} : open_[depth_ - 1].name;
-        bool const names_are_data =
-            name == "annotations" || name == "Labels" || name == "Volumes" || name == "ExposedPorts";
+        bool const names_are_data = all_names_are_data_ || name == "annotations" || name == "Labels" ||
+                                    name == "Volumes" || name == "ExposedPorts";
         auto& placed = place_value(std::move(value));
         open_[depth_++] = {&placed, names_are_data};
         return true;
@@ -4112,6 +4114,7 @@ class strict_json_builder {
         return out;
     }
 
+    bool all_names_are_data_;
     json root_;
     std::array<level, max_document_depth> open_;
     std::size_t depth_ = 0;
@@ -4143,22 +4146,28 @@ inline std::string escape_html(std::string_view plain) {
 
 } // namespace detail
 
+/// What may be otherwise in documents that are passed on and not acted upon.
+struct json_rules {
+    std::size_t max_size = max_document_size; ///< bytes
+    bool names_are_data = false;              ///< names may differ only in case, wherever they are
+};
+
 /// Reads a document under the rules above. `subject` names it in messages: a path, a digest. Throws
 /// format_error that tells line and column, or the place as a JSON pointer.
-inline json parse_json(std::string_view text, std::string_view subject) {
+inline json parse_json(std::string_view text, std::string_view subject, json_rules const& rules = {}) {
     auto const fail = [&](std::string reason) {
         return format_error{"parse JSON", std::string{subject}, std::move(reason)};
     };
-    if (text.size() > max_document_size)
+    if (text.size() > rules.max_size)
         throw fail("has " + std::to_string(text.size()) + " bytes, at most " +
-                   std::to_string(max_document_size) + " are read");
+                   std::to_string(rules.max_size) + " are read");
     if (text.starts_with("\xef\xbb\xbf")) throw fail("starts with a byte order mark, which JSON must not");
     if (auto const zero = text.find('\0'); zero != text.npos) // to the parser that would be the end
         throw fail("has a zero byte at offset " + std::to_string(zero));
 
     // The parser itself instead of json::sax_parse(), which also instantiates the readers of all binary formats; and
     // that of nlohmann::json, which the library's header instantiates anyway and which gives the same events.
-    detail::strict_json_builder builder;
+    detail::strict_json_builder builder{rules.names_are_data};
     using input = decltype(nlohmann::detail::input_adapter(text.data(), text.data()));
     nlohmann::detail::parser<nlohmann::json, input> parser{
         nlohmann::detail::input_adapter(text.data(), text.data() + text.size())};
@@ -11415,6 +11424,7 @@ struct image_config;
 struct image_manifest;
 struct image_index;
 struct layer_blob;
+struct attestation;
 
 // store, layer, sink
 class memory_store;
@@ -11438,6 +11448,313 @@ struct build_result;
 struct export_options;
 struct exported_image;
 struct export_spec;
+
+} // namespace shiplap
+
+// === shiplap/image/attestation.hpp ===
+
+// attestation: a statement about an image, kept beside it: what is in it (SBOM), how it was made (provenance).
+//
+//     index -+- image manifest                        what runs
+//            +- attestation manifest                  platform unknown/unknown; an annotation names the image
+//                 layers: in-toto statements          subject: the image; predicate: what is said of it
+//
+// A statement is JSON in the form of in-toto (attestation/spec/v1/statement.md). The manifest comes in the two
+// forms that BuildKit has: as an image that nobody can run, which every registry takes, and as an artifact with
+// the image as its subject (image-spec, manifest.md, "Guidelines for Artifact Usage").
+
+namespace shiplap {
+
+inline constexpr std::string_view spdx_predicate = "https://spdx.dev/Document";
+inline constexpr std::string_view provenance_predicate = "https://slsa.dev/provenance/v1";
+inline constexpr std::string_view provenance_v02_predicate = "https://slsa.dev/provenance/v0.2";
+
+inline constexpr std::string_view in_toto_media_type = "application/vnd.in-toto+json";
+/// Says what an entry of an index is beside the image that `reference_digest_annotation` names.
+inline constexpr std::string_view reference_type_annotation = "vnd.docker.reference.type";
+inline constexpr std::string_view reference_digest_annotation = "vnd.docker.reference.digest";
+
+/// Bytes of the largest attestation.
+inline constexpr std::size_t max_attestation_size = 40 * 1024 * 1024;
+
+/// Something that a statement is about: a name, and digests in hexadecimal by algorithm.
+struct attestation_subject {
+    std::string name{}; ///< empty: "_"
+    std::map<std::string, std::string> digests{};
+    friend bool operator==(attestation_subject const&, attestation_subject const&) = default;
+};
+
+struct attestation {
+    std::string predicate_type;                  ///< a URI
+    std::string predicate{};                     ///< a JSON object, or empty
+    std::vector<attestation_subject> subjects{}; ///< none: the image, under each of its names
+    bool inline_only = false; ///< alone, it makes an index only where attestations belong to the image anyway
+};
+
+enum class attestation_form {
+    image,    ///< with a configuration for the platform unknown/unknown
+    artifact, ///< with an artifactType and a subject
+};
+
+/// The documents of all that is said about one image.
+struct assembled_attestations {
+    std::vector<std::string> statements;
+    std::vector<descriptor> statement_descriptors;
+    std::string config, manifest;
+    descriptor config_descriptor;
+    descriptor root; ///< of the manifest, as the index names it
+};
+
+/// The predicate type that a word stands for: "sbom", "provenance", or a URI. Throws option_error.
+inline std::string predicate_type_named(std::string_view word) {
+    if (word == "sbom") return std::string{spdx_predicate};
+    if (word == "provenance") return std::string{provenance_predicate};
+    if (word.find(':') == word.npos || word.find_first_of(" \t\r\n") != word.npos)
+        throw option_error{"attestation", "unknown attestation type \"" + printable(word) +
+                                              "\"; known are sbom, provenance and any URI"};
+    return std::string{word};
+}
+
+namespace detail {
+
+/// "a/b:c" -> "a%2Fb%3Ac", but for characters in `kept`.
+inline std::string percent_encoded(std::string_view text, std::string_view kept) {
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    std::string out;
+    for (char const c : text) {
+        auto const byte = static_cast<unsigned char>(c);
+        if (is_alphanumeric(c) || kept.find(c) != kept.npos) {
+            out += c;
+        } else {
+            out += '%';
+            out += digits[byte >> 4];
+            out += digits[byte & 15];
+        }
+    }
+    return out;
+}
+
+} // namespace detail
+
+/// A reference as a package URL (github.com/package-url/purl-spec):
+/// "pkg:docker/example.com/app@1.0?platform=linux%2Famd64".
+inline std::string purl_of(reference const& image, std::optional<platform> const& where) {
+    auto name = image.familiar();
+    name.resize(name.size() - (image.tag().empty() ? 0 : image.tag().size() + 1) -
+                (image.digest() ? image.digest()->text().size() + 1 : 0));
+    auto const tag = image.with_default_tag().tag();
+    auto out = "pkg:docker/" + detail::percent_encoded(name, "/-._~") + (tag.empty() ? "" : "@" + tag);
+    char separator = '?';
+    auto const qualify = [&](std::string_view key, std::string const& value, std::string_view kept) {
+        out += separator + std::string{key} + "=" + detail::percent_encoded(value, kept);
+        separator = '&';
+    };
+    if (image.digest()) qualify("digest", image.digest()->text(), "-._~:");
+    if (where) qualify("platform", format(*where), "-._~");
+    return out;
+}
+
+/// The text of the statement of `what` about the image whose manifest is `image`. Throws format_error if the
+/// predicate is no JSON object.
+inline std::string statement_of(attestation const& what, descriptor const& image,
+                                std::span<reference const> names) {
+    std::string predicate = "null";
+    if (!what.predicate.empty()) {
+        auto const subject = "predicate of type " + what.predicate_type;
+        auto const value = parse_json(what.predicate, subject, {max_attestation_size, true});
+        static_cast<void>(json_node{value, subject}.object());
+        predicate = detail::compact_text(what.predicate);
+    }
+    auto subjects = what.subjects;
+    if (subjects.empty())
+        for (auto const& name : names)
+            subjects.push_back(
+                {purl_of(name, image.platform),
+                 {{std::string{image.digest.algorithm()}, std::string{image.digest.encoded()}}}});
+
+    auto list = detail::empty_array();
+    for (auto const& [name, digests] : subjects) {
+        auto entry = detail::empty_object();
+        detail::add_text(entry, "name", name.empty() ? "_" : name);
+        detail::add_member(entry, "digest", detail::to_json(digests));
+        detail::add_item(list, std::move(entry));
+    }
+    auto head = detail::empty_object();
+    detail::add_text(head, "_type", "https://in-toto.io/Statement/v1");
+    detail::add_member(head, "predicateType", detail::json_text(what.predicate_type));
+    detail::add_member(head, "subject", std::move(list));
+    auto text = compact(head);
+    text.pop_back();
+    return text + ",\"predicate\":" + predicate +
+           "}"; // to the byte as it is: numbers are not read and written anew
+}
+
+namespace detail {
+
+inline std::string unknown_config(std::span<descriptor const> statements) {
+    auto ids = empty_array();
+    for (auto const& statement : statements) add_item(ids, json_text(statement.digest.text()));
+    auto rootfs = empty_object();
+    add_text(rootfs, "type", "layers");
+    add_member(rootfs, "diff_ids", std::move(ids));
+    auto out = empty_object();
+    add_text(out, "architecture", "unknown");
+    add_text(out, "os", "unknown");
+    add_member(out, "config", empty_object());
+    add_member(out, "rootfs", std::move(rootfs));
+    return compact(out);
+}
+
+inline assembled_attestations
+assemble_attestations_with(digest_function digest_of, std::span<attestation const> what,
+                           descriptor const& image, std::span<reference const> names, attestation_form form) {
+    std::vector<std::string> statements;
+    std::vector<descriptor> layers;
+    for (auto const& one : what) {
+        statements.push_back(statement_of(one, image, names));
+        layers.push_back(describe(in_toto_media_type, statements.back(), digest_of));
+        layers.back().annotations = {{"in-toto.io/predicate-type", one.predicate_type}};
+    }
+    bool const as_artifact = form == attestation_form::artifact;
+    std::string config = as_artifact ? "{}" : unknown_config(layers);
+    auto config_descriptor = describe(
+        as_artifact ? "application/vnd.oci.empty.v1+json" : oci_media_types::config, config, digest_of);
+    if (as_artifact) config_descriptor.data = "e30="; // {}
+
+    image_manifest manifest{
+        .media_type = std::string{oci_media_types::manifest}, .config = config_descriptor, .layers = layers};
+    if (as_artifact) {
+        manifest.artifact_type = "application/vnd.docker.attestation.manifest.v1+json";
+        manifest.subject =
+            descriptor{.media_type = image.media_type, .digest = image.digest, .size = image.size};
+    }
+    auto text = to_text(manifest);
+    auto root = describe(manifest.media_type, text, digest_of);
+    root.annotations = {{std::string{reference_digest_annotation}, image.digest.text()},
+                        {std::string{reference_type_annotation}, "attestation-manifest"}};
+    root.platform = platform{.os = "unknown", .architecture = "unknown"};
+    return {std::move(statements),        std::move(layers), std::move(config), std::move(text),
+            std::move(config_descriptor), std::move(root)};
+}
+
+} // namespace detail
+
+/// Makes the statements about an image, and the manifest that holds them, for the index beside it. `names` are
+/// those of the image. Throws format_error for a predicate that is no JSON object.
+template <digest_algorithm D>
+assembled_attestations assemble_attestations(std::span<attestation const> what, descriptor const& image,
+                                             std::span<reference const> names, attestation_form form) {
+    return detail::assemble_attestations_with(&digest::of<D>, what, image, names, form);
+}
+
+} // namespace shiplap
+
+// === shiplap/image/attestation_file.hpp ===
+
+// attestation_file: attestations as they lie on disk:
+//
+//     read_attestations("sbom.spdx.json", spdx_predicate)     a predicate, of the type that is given
+//     read_attestations("statement.json")                     a complete in-toto statement
+//     read_attestations("statements/")                        a bundle: a directory of statements
+
+namespace shiplap {
+
+namespace detail {
+
+inline std::string read_attestation_file(std::string const& path) {
+    std::error_code problem;
+    auto const status = std::filesystem::status(path, problem);
+    if (status.type() == std::filesystem::file_type::not_found)
+        throw error{error_code::not_found, "read attestation", path, "no such file or directory"};
+    if (problem) throw system_error{"read attestation", path, problem.value()};
+    if (!std::filesystem::is_regular_file(status))
+        throw error{error_code::unsupported, "read attestation", path, "is not a regular file"};
+    if (auto const size = std::filesystem::file_size(path, problem); !problem && size > max_attestation_size)
+        throw format_error{"read attestation", path,
+                           "exceeds " + std::to_string(max_attestation_size) + " bytes"};
+    return read_file(path, max_attestation_size);
+}
+
+inline bool is_statement_type(std::string_view type) noexcept {
+    return type == "https://in-toto.io/Statement/v1" || type == "https://in-toto.io/Statement/v0.1";
+}
+
+inline void require_predicate_type(std::string_view found, std::string_view required,
+                                   std::string_view subject) {
+    if (!required.empty() && found != required)
+        throw format_error{"read attestation", std::string{subject},
+                           "the predicate type " + printable(found) +
+                               " does not match required predicate type " + printable(required)};
+}
+
+inline attestation read_statement(json_node const& root, std::string_view text, std::string_view subject,
+                                  std::string_view required) {
+    attestation out{.predicate_type = root["predicateType"].text()};
+    if (out.predicate_type.empty()) root["predicateType"].refuse("must not be empty");
+    require_predicate_type(out.predicate_type, required, subject);
+    auto const subjects = root["subject"];
+    for (std::size_t i = 0; i < subjects.length(); ++i) {
+        auto const one = subjects.item(i);
+        auto const digests = one["digest"];
+        attestation_subject about{.name = one.text_of("name")};
+        for (auto const& [algorithm, hex] : digests.object()) {
+            if (!hex.is_string()) digests.refuse("the value of \"" + algorithm + "\" must be a string");
+            about.digests.emplace(algorithm, *hex.get_ptr<json::string_t const*>());
+        }
+        if (about.digests.empty()) digests.refuse("must not be empty");
+        out.subjects.push_back(std::move(about));
+    }
+    if (auto const predicate = root["predicate"]) {
+        static_cast<void>(predicate.object());
+        out.predicate = split_members(text).at("predicate");
+    }
+    return out;
+}
+
+} // namespace detail
+
+/// Reads a complete in-toto statement; its predicate must be of the type `required`, if one is. What the
+/// statement is about stays as it is; if that is nothing, it will be the image. Throws format_error.
+inline attestation parse_statement(std::string_view text, std::string_view subject,
+                                   std::string_view required = {}) {
+    auto const document = parse_json(text, subject, {max_attestation_size, true});
+    json_node const root{document, subject};
+    if (!detail::is_statement_type(root["_type"].text()))
+        root["_type"].refuse("must be https://in-toto.io/Statement/v1");
+    return detail::read_statement(root, text, subject, required);
+}
+
+/// Reads what `path` holds, in one of the forms above: a predicate needs `type`; statements must have that
+/// type, if one is given. Throws format_error, option_error if the type is missing, error{not_found}.
+inline std::vector<attestation> read_attestations(std::string const& path, std::string_view type = {}) {
+    std::error_code ignored;
+    if (std::filesystem::is_directory(path, ignored)) {
+        std::vector<std::string> files;
+        for (auto const& entry : std::filesystem::directory_iterator{path})
+            files.push_back(entry.path().string());
+        if (files.empty())
+            throw error{error_code::not_found, "read attestation", path, "the bundle is empty"};
+        std::sort(files.begin(), files.end()); // readdir() has no order
+        std::vector<attestation> out;
+        for (auto const& file : files)
+            out.push_back(parse_statement(detail::read_attestation_file(file), file, type));
+        return out;
+    }
+
+    auto text = detail::read_attestation_file(path);
+    if (!text.empty()) {
+        auto const document = parse_json(text, path, {max_attestation_size, true});
+        json_node const root{document, path};
+        auto const kind = root["_type"];
+        if (kind && kind.value().is_string() && detail::is_statement_type(kind.text()))
+            return {detail::read_statement(root, text, path, type)};
+    }
+    if (type.empty())
+        throw option_error{"attestation", "'" + printable(path) +
+                                              "' is no in-toto statement, so the type of its predicate must "
+                                              "be given: sbom, provenance or a URI"};
+    return {{.predicate_type = std::string{type}, .predicate = std::move(text)}};
+}
 
 } // namespace shiplap
 
