@@ -37,7 +37,9 @@
 #include <shiplap/export/exporter.hpp>
 #include <shiplap/export/metadata.hpp>
 #include <shiplap/export/option_values.hpp>
+#include <shiplap/export/plan.hpp>
 #include <shiplap/export/policies.hpp>
+#include <shiplap/export/result.hpp>
 #include <shiplap/export/spec.hpp>
 #include <shiplap/fwd.hpp>
 #include <shiplap/image/assemble.hpp>

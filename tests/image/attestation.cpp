@@ -80,7 +80,7 @@ TEST_CASE("attestation manifests of both forms", "[attestation]") {
     CHECK_NOTHROW(verify(as_bytes(made.config), made.config_descriptor.digest));
 
     auto const manifest = parse_manifest(made.manifest, "manifest", oci_media_types::manifest);
-    CHECK(manifest.layers == made.statement_descriptors);
+    CHECK(manifest.layers == made.layers);
     CHECK(manifest.config == made.config_descriptor);
     CHECK(manifest.annotations.empty());
     REQUIRE(made.statements.size() == 2);

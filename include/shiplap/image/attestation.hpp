@@ -54,7 +54,7 @@ enum class attestation_form {
 /// The documents of all that is said about one image.
 struct assembled_attestations {
     std::vector<std::string> statements;
-    std::vector<descriptor> statement_descriptors;
+    std::vector<descriptor> layers; ///< of the statements
     std::string config, manifest;
     descriptor config_descriptor;
     descriptor root; ///< of the manifest, as the index names it
