@@ -8728,8 +8728,7 @@ class exporter {
         return export_all(result, options);
     }
     /// The same for several platforms, under an index.
-    template <build_results R>
-    exported_image operator()(R const& platforms, export_options const& options = {}) {
+    exported_image operator()(export_input const& platforms, export_options const& options = {}) {
         return export_all(platforms, options);
     }
 
@@ -11875,8 +11874,8 @@ exported_image export_image(export_spec const& spec, build_result const& result,
     return detail::export_as(spec, result, env);
 }
 /// The same for several platforms, under an index.
-template <build_results R, export_env Env>
-exported_image export_image(export_spec const& spec, R const& platforms, Env& env) {
+template <export_env Env>
+exported_image export_image(export_spec const& spec, export_input const& platforms, Env& env) {
     return detail::export_as(spec, platforms, env);
 }
 
@@ -11886,9 +11885,9 @@ exported_image export_image(export_spec const& spec, build_result const& result)
     Env env;
     return detail::export_as(spec, result, env);
 }
-template <build_results R>
-exported_image export_image(export_spec const& spec, R const& platforms) {
-    default_env env;
+template <export_env Env = default_env>
+exported_image export_image(export_spec const& spec, export_input const& platforms) {
+    Env env;
     return detail::export_as(spec, platforms, env);
 }
 

@@ -229,8 +229,8 @@ exported_image export_image(export_spec const& spec, build_result const& result,
     return detail::export_as(spec, result, env);
 }
 /// The same for several platforms, under an index.
-template <build_results R, export_env Env>
-exported_image export_image(export_spec const& spec, R const& platforms, Env& env) {
+template <export_env Env>
+exported_image export_image(export_spec const& spec, export_input const& platforms, Env& env) {
     return detail::export_as(spec, platforms, env);
 }
 
@@ -240,9 +240,9 @@ exported_image export_image(export_spec const& spec, build_result const& result)
     Env env;
     return detail::export_as(spec, result, env);
 }
-template <build_results R>
-exported_image export_image(export_spec const& spec, R const& platforms) {
-    default_env env;
+template <export_env Env = default_env>
+exported_image export_image(export_spec const& spec, export_input const& platforms) {
+    Env env;
     return detail::export_as(spec, platforms, env);
 }
 

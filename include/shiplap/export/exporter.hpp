@@ -335,8 +335,7 @@ class exporter {
         return export_all(result, options);
     }
     /// The same for several platforms, under an index.
-    template <build_results R>
-    exported_image operator()(R const& platforms, export_options const& options = {}) {
+    exported_image operator()(export_input const& platforms, export_options const& options = {}) {
         return export_all(platforms, options);
     }
 
