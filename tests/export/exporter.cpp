@@ -131,8 +131,8 @@ TEST_CASE("several platforms make an index, in the order given", "[exporter]") {
                                         .index_descriptor_annotations = {{"id", "2"}}});
     auto const& store = out.sink().store();
     CHECK(image.root.media_type == oci_media_types::index);
-    CHECK(image.root.annotations ==
-          annotation_map{{"id", "2"}, {"org.opencontainers.image.created", "2020-09-13T12:26:40Z"}});
+    CHECK(image.root.annotations.at("id") == "2");
+    CHECK(image.root.annotations.contains("org.opencontainers.image.created"));
     CHECK_FALSE(image.root.platform);
     auto const index = parse_index(read_blob(store, image.root), "index");
     CHECK(index.annotations == annotation_map{{"i", "1"}});

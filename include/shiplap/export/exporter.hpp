@@ -97,7 +97,6 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
               Take& take) {
     std::size_t number = 0;
     auto const make = [&](any_layer_source const& layer, env_ref lent) {
-        ++number;
         try {
             return make_ready<D>(layer, how, store, force, lent);
         } catch (error& failure) {
@@ -110,12 +109,14 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
         env_ref kept{env};
         kept.timestamps = timestamps_ref{keep};
         for (auto const& layer : result.base->layers) {
+            ++number;
             auto ready = make(layer, kept);
             complete_repacked<C>(ready.facts, *layer.stored());
             take(std::move(ready));
         }
     }
     for (auto const& layer : result.layers) {
+        ++number;
         auto const* const known = shared.find(layer);
         auto ready = known ? *known : make(layer, env_ref{env});
         if (!known) shared.add(layer, ready);
