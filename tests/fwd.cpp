@@ -17,8 +17,8 @@ static_assert(
     complete<error, executor_ref, thread_pool, progress_event, progress_ref, shiplap::digest, content_facts,
              sha256, sha512, timestamp, tar_entry, uncompressed, zstd, descriptor, shiplap::platform,
              reference, image_name, oci_media_types, docker_media_types, config_changes, image_config,
-             image_manifest, image_index, layer_blob, memory_store, scratch_store, layout_store, image_graph,
-             directory_layer, diff_layer, tar_layer, any_layer_source, memory_sink, layout_sink,
+             image_manifest, image_index, layer_blob, attestation, memory_store, scratch_store, layout_store,
+             image_graph, directory_layer, diff_layer, tar_layer, any_layer_source, memory_sink, layout_sink,
              oci_archive_sink, docker_archive_sink, filesystem_sink, default_env, build_result,
              export_options, exported_image, export_spec> > 0);
 

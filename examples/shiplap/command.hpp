@@ -21,10 +21,18 @@ struct common_options {
     unsigned retry_seconds = 120; ///< without progress, until a push or pull is given up
 };
 
+/// What was said of one of several platforms.
+struct platform_arguments {
+    std::string platform;
+    std::vector<std::string> inputs, attestations;
+};
+
 /// Raw words of the command line; export_images() gives them meaning.
 struct export_arguments {
-    std::vector<std::string> inputs, outputs, tags, annotations, labels, env, exposed;
-    std::optional<std::string> from, platform, entrypoint, cmd, config_file, metadata_file;
+    std::vector<std::string> inputs, attestations; ///< for all platforms
+    std::vector<platform_arguments> platforms;     ///< none: this machine's; several make an index
+    std::vector<std::string> outputs, tags, annotations, labels, env, exposed;
+    std::optional<std::string> from, entrypoint, cmd, config_file, metadata_file;
     std::string workdir, user, digest = "sha256";
 };
 

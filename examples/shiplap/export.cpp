@@ -68,11 +68,9 @@ input_layer parse_input(std::string const& input) {
     throw error{error_code::unsupported, "read input", input, "is neither a directory nor a tar file"};
 }
 
-std::vector<any_layer_source> parse_inputs(export_arguments const& arguments) {
-    if (arguments.inputs.empty() && !arguments.from)
-        throw option_error{"INPUT", "is missing: name a directory or a tar file"};
-    std::vector<any_layer_source> layers;
-    for (auto const& text : arguments.inputs) {
+void parse_inputs(std::vector<std::string> const& inputs, export_arguments const& arguments,
+                  std::vector<any_layer_source>& layers) {
+    for (auto const& text : inputs) {
         auto input = parse_input(text);
         if (input.is_stream && arguments.outputs.size() > 1)
             throw option_error{"INPUT",
@@ -80,7 +78,39 @@ std::vector<any_layer_source> parse_inputs(export_arguments const& arguments) {
                                    "' can be read only once: give one --output, or write it to a file first"};
         layers.emplace_back(interruptible_layer{std::move(input.layer)});
     }
-    return layers;
+}
+
+bool is_read_from_input(export_arguments const& arguments) {
+    auto const among = [](std::vector<std::string> const& inputs) {
+        return std::find(inputs.begin(), inputs.end(), "tar:-") != inputs.end();
+    };
+    return among(arguments.inputs) || std::any_of(arguments.platforms.begin(), arguments.platforms.end(),
+                                                  [&](auto const& one) { return among(one.inputs); });
+}
+
+// type=TYPE,file=FILE[,inline-only=BOOL]
+void parse_attestations(std::vector<std::string> const& texts, std::vector<attestation>& attestations) {
+    for (auto const& text : texts) {
+        std::string type, file;
+        bool inline_only = false;
+        for (auto const& one : parse_attributes(text)) {
+            if (one.key == "type")
+                type = predicate_type_named(one.value);
+            else if (one.key == "file")
+                file = one.value;
+            else if (one.key == "inline-only")
+                inline_only = detail::parse_bool(one.key, one.value, detail::empty_bool::means_true);
+            else
+                throw option_error{"--attest", "unknown key '" + printable(one.key) +
+                                                   "'; known are type, file and inline-only"};
+        }
+        if (file.empty())
+            throw option_error{"--attest", "'" + printable(text) + "' names no file: add file=FILE"};
+        for (auto& one : read_attestations(file, type)) {
+            one.inline_only = inline_only;
+            attestations.push_back(std::move(one));
+        }
+    }
 }
 
 // All of these end up in JSON, which is UTF-8.
@@ -125,7 +155,7 @@ struct export_env_of_command {
 
 location parse_base(export_arguments const& arguments, common_options const& common) {
     auto where = parse_location("--from", *arguments.from, common.store);
-    if (where.path == "-" && std::count(arguments.inputs.begin(), arguments.inputs.end(), "tar:-") != 0)
+    if (where.path == "-" && is_read_from_input(arguments))
         throw option_error{"--from", "standard input cannot be both the base image and the INPUT tar:-"};
     if (where.transport == "rootfs")
         throw option_error{"--from", "a root file system is no image; give it as the first INPUT: dir:" +
@@ -143,10 +173,11 @@ base_image read_base_from(image_source const& source, location const& where,
         source);
 }
 
-build_result parse_build(export_arguments const& arguments, std::optional<platform> const& wanted) {
+// What all platforms have in common.
+build_result parse_build(export_arguments const& arguments) {
     build_result result;
-    result.layers = parse_inputs(arguments);
-    if (!arguments.from) result.platform = wanted; // that of a base image is found with it
+    parse_inputs(arguments.inputs, arguments, result.layers);
+    parse_attestations(arguments.attestations, result.attestations);
     if (arguments.config_file) result.config = read_file(*arguments.config_file, 4 << 20);
     for (auto const& variable : arguments.env) result.changes.env.push_back(checked("--env", variable));
     for (auto const& label : arguments.labels) {
@@ -163,14 +194,38 @@ build_result parse_build(export_arguments const& arguments, std::optional<platfo
     return result;
 }
 
+struct platform_build {
+    build_result result;
+    std::optional<platform> wanted; // the result takes it from the base image, if there is one
+};
+
+std::vector<platform_build> parse_builds(export_arguments const& arguments) {
+    auto const common = parse_build(arguments);
+    std::vector<platform_build> builds;
+    for (auto const& one : arguments.platforms) {
+        auto& build = builds.emplace_back(platform_build{common, parse_platform(one.platform)});
+        if (!arguments.from) build.result.platform = build.wanted;
+        parse_inputs(one.inputs, arguments, build.result.layers);
+        parse_attestations(one.attestations, build.result.attestations);
+        if (build.result.layers.empty() && !arguments.from && arguments.platforms.size() > 1)
+            throw option_error{"INPUT", "is missing for the platform " + printable(one.platform) +
+                                            ": name a directory or a tar file after it, or for all platforms "
+                                            "before the first --platform"};
+    }
+    if (builds.empty()) builds.push_back({common, std::nullopt});
+    if (builds.front().result.layers.empty() && !arguments.from)
+        throw option_error{"INPUT", "is missing: name a directory or a tar file"};
+    return builds;
+}
+
 // As buildx has it: "manifest,manifest-descriptor[linux/amd64]:key=value" stands for the attributes annotation-manifest.key
 // and annotation-manifest-descriptor[linux/amd64].key, a plain "key=value" for annotation.key.
 void add_annotation(attributes& given, std::string const& text) {
     auto const refuse = [&] {
-        throw option_error{
-            "--annotation",
-            "'" + printable(text) +
-                "': expected [TYPE[,TYPE...]:]KEY=VALUE with types such as manifest or manifest-descriptor"};
+        throw option_error{"--annotation", "'" + printable(text) +
+                                               "': expected [TYPE[,TYPE...]:]KEY=VALUE with types such as "
+                                               "manifest or index-descriptor, each for "
+                                               "all platforms or, as manifest[linux/arm64], for one"};
     };
     auto const equals = text.find('=');
     if (equals == std::string::npos) refuse();
@@ -252,10 +307,8 @@ std::optional<staged_file> stage(std::optional<std::string> const& path) {
 void export_images(export_arguments const& arguments, common_options const& common) {
     progress_display display{parse_progress_style(common.progress)};
     auto const specs = parse_outputs(arguments, common);
-    std::optional<platform> wanted;
-    if (arguments.platform) wanted = parse_platform(*arguments.platform);
     std::optional<image_source> base_source; // outlives the layers that lie there
-    auto result = parse_build(arguments, wanted);
+    auto builds = parse_builds(arguments);
     keep_timestamps const timestamps;
     export_env_of_command env{shared_pool{common.jobs}, progress_ref{display}, timestamps_ref{timestamps},
                               open_registries(common)};
@@ -263,8 +316,12 @@ void export_images(export_arguments const& arguments, common_options const& comm
     begin_interruptible_work();
     if (arguments.from) {
         auto const where = parse_base(arguments, common);
-        result.base = read_base_from(*base_source, where, wanted);
+        for (auto& build : builds) build.result.base = read_base_from(*base_source, where, build.wanted);
     }
+    std::vector<build_result> results;
+    for (auto& build : builds) results.push_back(std::move(build.result));
+    export_input const what{results, results.size() > 1};
+    for (auto const& spec : specs) check_export(spec, what);
 
     metadata facts;
     auto metadata_file = stage(arguments.metadata_file);
@@ -272,7 +329,7 @@ void export_images(export_arguments const& arguments, common_options const& comm
                                        [](export_spec const& spec) { return spec.destination == "-"; });
     for (auto const& spec : specs) {
         for (auto const& warning : spec.warnings) env.progress.warn(warning);
-        auto const image = export_image(spec, result, env);
+        auto const image = export_image(spec, what, env);
         for (auto const& warning : image.warnings) env.progress.warn(warning);
         facts.add(image);
         auto* const out = to_stdout ? stderr : stdout; // standard output carries an image itself

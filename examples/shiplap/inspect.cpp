@@ -33,14 +33,35 @@ json describe_manifest(Store const& store, descriptor const& what, image_manifes
     return out;
 }
 
+/// A manifest that holds what is said about another one.
+json describe_attestations(descriptor const& what, image_manifest const& manifest) {
+    json out{{"digest", what.digest.text()}, {"mediaType", what.media_type}, {"size", what.size}};
+    if (auto const image = what.annotations.find(std::string{reference_digest_annotation});
+        image != what.annotations.end())
+        out["about"] = image->second;
+    out["statements"] = json::array();
+    for (auto const& layer : manifest.layers) out["statements"].push_back(to_json(layer));
+    return out;
+}
+
 template <class Store>
 json describe(Store const& store, descriptor const& root) {
     auto const graph = read_graph(root, store);
-    json out{{"root", to_json(root)}, {"manifests", json::array()}};
-    for (auto const& node : graph.contents)
-        if (node.role == node_role::manifest)
-            out["manifests"].push_back(
-                describe_manifest(store, node.what, graph.manifests.at(node.what.digest)));
+    json out{{"root", to_json(root)}};
+    if (auto const index = graph.indexes.find(root.digest);
+        index != graph.indexes.end() && !index->second.annotations.empty())
+        out["annotations"] = index->second.annotations;
+    out["manifests"] = json::array();
+    auto attestations = json::array();
+    for (auto const& node : graph.contents) {
+        if (node.role != node_role::manifest) continue;
+        auto const& manifest = graph.manifests.at(node.what.digest);
+        if (node.what.annotations.contains(std::string{reference_type_annotation}))
+            attestations.push_back(describe_attestations(node.what, manifest));
+        else
+            out["manifests"].push_back(describe_manifest(store, node.what, manifest));
+    }
+    if (!attestations.empty()) out["attestations"] = std::move(attestations);
     return out;
 }
 
@@ -65,15 +86,31 @@ void print_configuration(json const& image) {
         if (!value.is_null()) line(printable(key), text_of(value));
 }
 
+void print_annotations(json const& owner) {
+    if (!owner.contains("annotations")) return;
+    for (auto const& [key, value] : owner["annotations"].items())
+        line("annotation", printable(key) + "=" + text_of(value));
+}
+
+void print_attestations(json const& image) {
+    line("attestations", image["digest"].get<std::string>());
+    if (image.contains("about")) line("  about", text_of(image["about"]));
+    for (auto const& statement : image["statements"]) {
+        auto const annotations = statement.value("annotations", json::object());
+        line("  statement", statement["digest"].get<std::string>() + "  " +
+                                human_size(statement["size"].get<std::uint64_t>()) + "  " +
+                                text_of(annotations.value("in-toto.io/predicate-type",
+                                                          statement["mediaType"].get<std::string>())));
+    }
+}
+
 void print_manifest(json const& image) {
     line("manifest", image["digest"].get<std::string>());
     line("media type", image["mediaType"].get<std::string>());
     line("config", image["config"]["digest"].get<std::string>() + "  " +
                        human_size(image["config"]["size"].get<std::uint64_t>()));
     print_configuration(image);
-    if (image.contains("annotations"))
-        for (auto const& [key, value] : image["annotations"].items())
-            line("annotation", printable(key) + "=" + text_of(value));
+    print_annotations(image);
     line("layers", std::to_string(image["layers"].size()) + ", " +
                        human_size(image["totalSize"].get<std::uint64_t>()) + " in all");
     std::size_t number = 0;
@@ -107,7 +144,10 @@ void inspect_image(std::string const& image, bool as_json, common_options const&
     if (auto const& known_as = name.full.empty() ? name.ref_name : name.full; !known_as.empty())
         line("name", printable(known_as));
     line("digest", root.digest.text());
+    print_annotations(facts);
     for (auto const& manifest : facts["manifests"]) print_manifest(manifest);
+    if (facts.contains("attestations"))
+        for (auto const& one : facts["attestations"]) print_attestations(one);
 }
 
 } // namespace shiplap_command

@@ -66,9 +66,9 @@ CLI::Option* add_value(CLI::App& app, std::string const& names, std::optional<st
     return app.add_option(names, value, description)->type_name(type)->take_last();
 }
 // May be repeated, with one value each time: what follows is an INPUT.
-void add_values(CLI::App& app, std::string const& names, std::vector<std::string>& values, char const* type,
-                std::string const& description) {
-    app.add_option(names, values, description)->type_name(type)->allow_extra_args(false);
+CLI::Option* add_values(CLI::App& app, std::string const& names, std::vector<std::string>& values,
+                        char const* type, std::string const& description) {
+    return app.add_option(names, values, description)->type_name(type)->allow_extra_args(false);
 }
 
 void add_store(CLI::App& app, common_options& common) {
@@ -121,8 +121,14 @@ class command_line {
             "Exit codes: 0 done, 1 failed, 2 wrong usage, 75 a retry may help, 128+n stopped by signal\n"
             "n.\n"
             "\n"
-            "Example:\n"
-            "  shiplap -o type=oci,dest=app.tar -t example.com/app:1 --entrypoint /bin/app ./rootfs");
+            "Several --platform make an image for each: what follows one is for it, what stands before\n"
+            "the first is for all.\n"
+            "\n"
+            "Examples:\n"
+            "  shiplap -o type=oci,dest=app.tar -t example.com/app:1 --entrypoint /bin/app ./rootfs\n"
+            "  shiplap -o type=oci,dest=app.tar --platform linux/amd64 ./amd64 --attest "
+            "type=sbom,file=s.json \\\n"
+            "          --platform linux/arm64 ./arm64");
         declare_export();
         declare_copy();
         declare_inspect();
@@ -137,6 +143,7 @@ class command_line {
             return app_.exit(problem) == 0 ? done : wrong_usage;
         }
         refuse_mixture();
+        group_by_platform();
         if (create_->parsed())
             create_index(name_, images_, index_annotations_, common_);
         else if (copy_->parsed())
@@ -151,16 +158,22 @@ class command_line {
 
   private:
     void declare_export() {
-        app_.add_option("INPUT", arguments_.inputs, "layers, bottom first")->type_name("...");
+        input_ = app_.add_option("INPUT", inputs_, "layers, bottom first")->type_name("...");
         add_value(app_, "--from", arguments_.from, "IMAGE",
                   "base image, below the layers; without any INPUT it is exported again");
         add_values(app_, "-o,--output", arguments_.outputs, "SPEC",
                    "type=image|registry|oci|docker|local|tar,key=value,...; repeatable");
         add_values(app_, "-t,--tag", arguments_.tags, "NAME", "name of the image; repeatable");
-        add_value(app_, "--platform", arguments_.platform, "P",
-                  "os/architecture[/variant], by default this machine's; with --from, which of its images");
+        platform_ = add_values(app_, "--platform", platforms_, "P",
+                               "os/architecture[/variant], by default this machine's; with --from, which of "
+                               "its images; repeatable");
         add_values(app_, "--annotation", arguments_.annotations, "K=V",
-                   "[manifest|manifest-descriptor:]KEY=VALUE; repeatable, as the following");
+                   "[TYPE[PLATFORM],...:]KEY=VALUE with TYPE manifest, manifest-descriptor, index or "
+                   "index-descriptor; "
+                   "repeatable, as the following");
+        attest_ = add_values(
+            app_, "--attest", attestations_, "SPEC",
+            "type=sbom|provenance|URI,file=FILE: a predicate; file=FILE or DIR: in-toto statements");
         add_values(app_, "--label", arguments_.labels, "K=V", "label of the configuration");
         add_values(app_, "--env", arguments_.env, "K=V", "environment variable");
         add_values(app_, "--expose", arguments_.exposed, "P", "port or ports: 80, 53/udp, 8000-8010/tcp");
@@ -185,6 +198,27 @@ class command_line {
                         "threads, by default one per processor; the result does not depend on it")
             ->type_name("N")
             ->check(CLI::Range(1U, 1024U).description(""));
+    }
+
+    // One platform stands anywhere; of several each begins a group.
+    void group_by_platform() {
+        if (platforms_.size() < 2) {
+            arguments_.inputs = inputs_;
+            arguments_.attestations = attestations_;
+            if (!platforms_.empty()) arguments_.platforms.push_back({platforms_.front(), {}, {}});
+            return;
+        }
+        auto& groups = arguments_.platforms;
+        std::size_t inputs = 0, attestations = 0;
+        for (auto const* option : app_.parse_order()) {
+            if (option == platform_)
+                groups.push_back({platforms_[groups.size()], {}, {}});
+            else if (option == input_)
+                (groups.empty() ? arguments_.inputs : groups.back().inputs).push_back(inputs_[inputs++]);
+            else if (option == attest_)
+                (groups.empty() ? arguments_.attestations : groups.back().attestations)
+                    .push_back(attestations_[attestations++]);
+        }
     }
 
     void declare_copy() {
@@ -258,6 +292,8 @@ class command_line {
     CLI::App* index_ = nullptr;
     CLI::App* create_ = nullptr;
     std::vector<CLI::Option const*> export_options_;
+    CLI::Option const *input_ = nullptr, *platform_ = nullptr, *attest_ = nullptr;
+    std::vector<std::string> inputs_, platforms_, attestations_; // in the order of the command line
     common_options common_;
     export_arguments arguments_;
     std::string source_, destination_, image_, name_;

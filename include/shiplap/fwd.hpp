@@ -35,6 +35,7 @@ struct image_config;
 struct image_manifest;
 struct image_index;
 struct layer_blob;
+struct attestation;
 
 // store, layer, sink
 class memory_store;

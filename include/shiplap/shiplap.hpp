@@ -37,10 +37,14 @@
 #include <shiplap/export/exporter.hpp>
 #include <shiplap/export/metadata.hpp>
 #include <shiplap/export/option_values.hpp>
+#include <shiplap/export/plan.hpp>
 #include <shiplap/export/policies.hpp>
+#include <shiplap/export/result.hpp>
 #include <shiplap/export/spec.hpp>
 #include <shiplap/fwd.hpp>
 #include <shiplap/image/assemble.hpp>
+#include <shiplap/image/attestation.hpp>
+#include <shiplap/image/attestation_file.hpp>
 #include <shiplap/image/config.hpp>
 #include <shiplap/image/config_changes.hpp>
 #include <shiplap/image/descriptor.hpp>

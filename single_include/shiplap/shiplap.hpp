@@ -4057,6 +4057,8 @@ inline json json_texts(std::vector<std::string> const& values) {
 /// Takes the events of the parser, builds the value, and refuses what parse_json() promises to refuse.
 class strict_json_builder {
   public:
+    explicit strict_json_builder(bool names_are_data) : all_names_are_data_{names_are_data} {}
+
     bool null() { return put(json(nullptr)); }
     bool boolean(bool value) { return put(json_scalar(json::value_t::boolean, value)); }
     bool number_integer(std::int64_t value) { return put(json_scalar(json::value_t::number_integer, value)); }
@@ -4118,8 +4120,8 @@ class strict_json_builder {
         if (depth_ == max_document_depth)
             return refuse("nested deeper than " + std::to_string(max_document_depth) + " levels");
         std::string_view const name = depth_ == 0 ? std::string_view{} : open_[depth_ - 1].name;
-        bool const names_are_data =
-            name == "annotations" || name == "Labels" || name == "Volumes" || name == "ExposedPorts";
+        bool const names_are_data = all_names_are_data_ || name == "annotations" || name == "Labels" ||
+                                    name == "Volumes" || name == "ExposedPorts";
         auto& placed = place_value(std::move(value));
         open_[depth_++] = {&placed, names_are_data};
         return true;
@@ -4144,6 +4146,7 @@ class strict_json_builder {
         return out;
     }
 
+    bool all_names_are_data_;
     json root_;
     std::array<level, max_document_depth> open_;
     std::size_t depth_ = 0;
@@ -4175,22 +4178,28 @@ inline std::string escape_html(std::string_view plain) {
 
 } // namespace detail
 
+/// What may be otherwise in documents that are passed on and not acted upon.
+struct json_rules {
+    std::size_t max_size = max_document_size; ///< bytes
+    bool names_are_data = false;              ///< names may differ only in case, wherever they are
+};
+
 /// Reads a document under the rules above. `subject` names it in messages: a path, a digest. Throws
 /// format_error that tells line and column, or the place as a JSON pointer.
-inline json parse_json(std::string_view text, std::string_view subject) {
+inline json parse_json(std::string_view text, std::string_view subject, json_rules const& rules = {}) {
     auto const fail = [&](std::string reason) {
         return format_error{"parse JSON", std::string{subject}, std::move(reason)};
     };
-    if (text.size() > max_document_size)
+    if (text.size() > rules.max_size)
         throw fail("has " + std::to_string(text.size()) + " bytes, at most " +
-                   std::to_string(max_document_size) + " are read");
+                   std::to_string(rules.max_size) + " are read");
     if (text.starts_with("\xef\xbb\xbf")) throw fail("starts with a byte order mark, which JSON must not");
     if (auto const zero = text.find('\0'); zero != text.npos) // to the parser that would be the end
         throw fail("has a zero byte at offset " + std::to_string(zero));
 
     // The parser itself instead of json::sax_parse(), which also instantiates the readers of all binary formats; and
     // that of nlohmann::json, which the library's header instantiates anyway and which gives the same events.
-    detail::strict_json_builder builder;
+    detail::strict_json_builder builder{rules.names_are_data};
     using input = decltype(nlohmann::detail::input_adapter(text.data(), text.data()));
     nlohmann::detail::parser<nlohmann::json, input> parser{
         nlohmann::detail::input_adapter(text.data(), text.data() + text.size())};
@@ -5950,6 +5959,11 @@ class any_layer_source {
     /// The same for who verifies digest and size anyway.
     [[nodiscard]] any_replayable_source unverified_reader() const { return self_->unverified_reader(); }
 
+    /// Whether one is a copy of the other, so that both are the same source.
+    [[nodiscard]] bool is_same_as(any_layer_source const& other) const noexcept {
+        return self_ == other.self_;
+    }
+
     /// 0 where the source cannot tell.
     [[nodiscard]] std::uint64_t estimated_size() const { return self_->estimated_size(); }
     [[nodiscard]] std::string description() const { return self_->description(); }
@@ -7523,6 +7537,407 @@ struct env_ref {
 
 } // namespace shiplap
 
+// === shiplap/image/attestation.hpp ===
+
+// attestation: a statement about an image, kept beside it: what is in it (SBOM), how it was made (provenance).
+//
+//     index -+- image manifest                        what runs
+//            +- attestation manifest                  platform unknown/unknown; an annotation names the image
+//                 layers: in-toto statements          subject: the image; predicate: what is said of it
+//
+// A statement is JSON in the form of in-toto (attestation/spec/v1/statement.md). The manifest comes in the two
+// forms that BuildKit has: as an image that nobody can run, which every registry takes, and as an artifact with
+// the image as its subject (image-spec, manifest.md, "Guidelines for Artifact Usage").
+
+namespace shiplap {
+
+inline constexpr std::string_view spdx_predicate = "https://spdx.dev/Document";
+inline constexpr std::string_view provenance_predicate = "https://slsa.dev/provenance/v1";
+inline constexpr std::string_view provenance_v02_predicate = "https://slsa.dev/provenance/v0.2";
+
+inline constexpr std::string_view in_toto_media_type = "application/vnd.in-toto+json";
+/// Says what an entry of an index is beside the image that `reference_digest_annotation` names.
+inline constexpr std::string_view reference_type_annotation = "vnd.docker.reference.type";
+inline constexpr std::string_view reference_digest_annotation = "vnd.docker.reference.digest";
+
+/// Bytes of the largest attestation.
+inline constexpr std::size_t max_attestation_size = 40 * 1024 * 1024;
+
+/// Something that a statement is about: a name, and digests in hexadecimal by algorithm.
+struct attestation_subject {
+    std::string name{}; ///< empty: "_"
+    std::map<std::string, std::string> digests{};
+    friend bool operator==(attestation_subject const&, attestation_subject const&) = default;
+};
+
+struct attestation {
+    std::string predicate_type;                  ///< a URI
+    std::string predicate{};                     ///< a JSON object, or empty
+    std::vector<attestation_subject> subjects{}; ///< none: the image, under each of its names
+    bool inline_only = false; ///< alone, it makes an index only where attestations belong to the image anyway
+};
+
+enum class attestation_form {
+    image,    ///< with a configuration for the platform unknown/unknown
+    artifact, ///< with an artifactType and a subject
+};
+
+/// The documents of all that is said about one image.
+struct assembled_attestations {
+    std::vector<std::string> statements;
+    std::vector<descriptor> layers; ///< of the statements
+    std::string config, manifest;
+    descriptor config_descriptor;
+    descriptor root; ///< of the manifest, as the index names it
+};
+
+/// The predicate type that a word stands for: "sbom", "provenance", or a URI. Throws option_error.
+inline std::string predicate_type_named(std::string_view word) {
+    if (word == "sbom") return std::string{spdx_predicate};
+    if (word == "provenance") return std::string{provenance_predicate};
+    if (word.find(':') == word.npos || word.find_first_of(" \t\r\n") != word.npos)
+        throw option_error{"attestation", "unknown attestation type \"" + printable(word) +
+                                              "\"; known are sbom, provenance and any URI"};
+    return std::string{word};
+}
+
+namespace detail {
+
+/// "a/b:c" -> "a%2Fb%3Ac", but for characters in `kept`.
+inline std::string percent_encoded(std::string_view text, std::string_view kept) {
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    std::string out;
+    for (char const c : text) {
+        auto const byte = static_cast<unsigned char>(c);
+        if (is_alphanumeric(c) || kept.find(c) != kept.npos) {
+            out += c;
+        } else {
+            out += '%';
+            out += digits[byte >> 4];
+            out += digits[byte & 15];
+        }
+    }
+    return out;
+}
+
+} // namespace detail
+
+/// A reference as a package URL (github.com/package-url/purl-spec):
+/// "pkg:docker/example.com/app@1.0?platform=linux%2Famd64".
+inline std::string purl_of(reference const& image, std::optional<platform> const& where) {
+    auto name = image.familiar();
+    name.resize(name.size() - (image.tag().empty() ? 0 : image.tag().size() + 1) -
+                (image.digest() ? image.digest()->text().size() + 1 : 0));
+    auto const tag = image.with_default_tag().tag();
+    auto out = "pkg:docker/" + detail::percent_encoded(name, "/-._~") + (tag.empty() ? "" : "@" + tag);
+    char separator = '?';
+    auto const qualify = [&](std::string_view key, std::string const& value, std::string_view kept) {
+        out += separator + std::string{key} + "=" + detail::percent_encoded(value, kept);
+        separator = '&';
+    };
+    if (image.digest()) qualify("digest", image.digest()->text(), "-._~:");
+    if (where) qualify("platform", format(*where), "-._~");
+    return out;
+}
+
+/// The text of the statement of `what` about the image whose manifest is `image`. Throws format_error if the
+/// predicate is no JSON object.
+inline std::string statement_of(attestation const& what, descriptor const& image,
+                                std::span<reference const> names) {
+    std::string predicate = "null";
+    if (!what.predicate.empty()) {
+        auto const subject = "predicate of type " + what.predicate_type;
+        auto const value = parse_json(what.predicate, subject, {max_attestation_size, true});
+        static_cast<void>(json_node{value, subject}.object());
+        predicate = detail::compact_text(what.predicate);
+    }
+    auto subjects = what.subjects;
+    if (subjects.empty())
+        for (auto const& name : names)
+            subjects.push_back(
+                {purl_of(name, image.platform),
+                 {{std::string{image.digest.algorithm()}, std::string{image.digest.encoded()}}}});
+
+    auto list = detail::empty_array();
+    for (auto const& [name, digests] : subjects) {
+        auto entry = detail::empty_object();
+        detail::add_text(entry, "name", name.empty() ? "_" : name);
+        detail::add_member(entry, "digest", detail::to_json(digests));
+        detail::add_item(list, std::move(entry));
+    }
+    auto head = detail::empty_object();
+    detail::add_text(head, "_type", "https://in-toto.io/Statement/v1");
+    detail::add_member(head, "predicateType", detail::json_text(what.predicate_type));
+    detail::add_member(head, "subject", std::move(list));
+    auto text = compact(head);
+    text.pop_back();
+    return text + ",\"predicate\":" + predicate +
+           "}"; // to the byte as it is: numbers are not read and written anew
+}
+
+namespace detail {
+
+inline std::string unknown_config(std::span<descriptor const> statements) {
+    auto ids = empty_array();
+    for (auto const& statement : statements) add_item(ids, json_text(statement.digest.text()));
+    auto rootfs = empty_object();
+    add_text(rootfs, "type", "layers");
+    add_member(rootfs, "diff_ids", std::move(ids));
+    auto out = empty_object();
+    add_text(out, "architecture", "unknown");
+    add_text(out, "os", "unknown");
+    add_member(out, "config", empty_object());
+    add_member(out, "rootfs", std::move(rootfs));
+    return compact(out);
+}
+
+inline assembled_attestations
+assemble_attestations_with(digest_function digest_of, std::span<attestation const> what,
+                           descriptor const& image, std::span<reference const> names, attestation_form form) {
+    std::vector<std::string> statements;
+    std::vector<descriptor> layers;
+    for (auto const& one : what) {
+        statements.push_back(statement_of(one, image, names));
+        layers.push_back(describe(in_toto_media_type, statements.back(), digest_of));
+        layers.back().annotations = {{"in-toto.io/predicate-type", one.predicate_type}};
+    }
+    bool const as_artifact = form == attestation_form::artifact;
+    std::string config = as_artifact ? "{}" : unknown_config(layers);
+    auto config_descriptor = describe(
+        as_artifact ? "application/vnd.oci.empty.v1+json" : oci_media_types::config, config, digest_of);
+    if (as_artifact) config_descriptor.data = "e30="; // {}
+
+    image_manifest manifest{
+        .media_type = std::string{oci_media_types::manifest}, .config = config_descriptor, .layers = layers};
+    if (as_artifact) {
+        manifest.artifact_type = "application/vnd.docker.attestation.manifest.v1+json";
+        manifest.subject =
+            descriptor{.media_type = image.media_type, .digest = image.digest, .size = image.size};
+    }
+    auto text = to_text(manifest);
+    auto root = describe(manifest.media_type, text, digest_of);
+    root.annotations = {{std::string{reference_digest_annotation}, image.digest.text()},
+                        {std::string{reference_type_annotation}, "attestation-manifest"}};
+    root.platform = platform{.os = "unknown", .architecture = "unknown"};
+    return {std::move(statements),        std::move(layers), std::move(config), std::move(text),
+            std::move(config_descriptor), std::move(root)};
+}
+
+} // namespace detail
+
+/// Makes the statements about an image, and the manifest that holds them, for the index beside it. `names` are
+/// those of the image. Throws format_error for a predicate that is no JSON object.
+template <digest_algorithm D>
+assembled_attestations assemble_attestations(std::span<attestation const> what, descriptor const& image,
+                                             std::span<reference const> names, attestation_form form) {
+    return detail::assemble_attestations_with(&digest::of<D>, what, image, names, form);
+}
+
+} // namespace shiplap
+
+// === shiplap/export/result.hpp ===
+
+// result: what goes into an export and what comes out. A build_result is an image for one platform; a list of
+// them (a vector, a span) is an image for several, which are joined by an index:
+//
+//     std::vector<build_result> results{{.layers = {directory_layer{"amd64"}}, .platform = amd64},
+//                                       {.layers = {directory_layer{"arm64"}}, .platform = arm64}};
+//     auto image = out(results, {.names = {"example.com/app:1.0"}});
+//
+//   given                                  root
+//   a build_result                         its manifest
+//   a build_result with attestations       an index: the image, its attestations
+//   a list, even of one                    an index: the images in this order, then their attestations
+
+namespace shiplap {
+
+/// What a build made for one platform: the input of an export.
+struct build_result {
+    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`
+    std::optional<shiplap::platform> platform{}; ///< none: that of `config`, or else this machine's
+    std::optional<std::string> config{}; ///< to start from, JSON; none: that of `base`, or else a minimal one
+    config_changes changes{};            ///< applied to the configuration
+    std::optional<base_image> base{};    ///< without new layers and changes: that image again
+    std::vector<attestation> attestations{}; ///< said about this image
+    annotation_map annotations{};            ///< of its manifest, besides those of export_options
+};
+
+/// The results of several platforms, in the order of the index.
+template <class R>
+concept build_results = std::convertible_to<R const&, std::span<build_result const>>;
+
+/// Annotations for one of several platforms.
+struct platform_annotations {
+    shiplap::platform platform;
+    annotation_map manifest{};
+    annotation_map descriptor{}; ///< of the manifest's descriptor in the index
+};
+
+struct export_options {
+    std::vector<std::string> names{}; ///< references, normalised as Docker does; may be empty
+    annotation_map annotations{};     ///< of every manifest
+    annotation_map
+        descriptor_annotations{}; ///< of every manifest's descriptor: in the index, or in index.json
+    std::vector<platform_annotations> for_platforms{}; ///< these go before the ones above
+    annotation_map index_annotations{};
+    annotation_map index_descriptor_annotations{}; ///< in index.json
+    std::optional<std::int64_t> epoch{}; ///< seconds since 1970: no time in config or history is later
+    bool force_compression = false;      ///< repack layers that come as blobs with the exporter's codec
+    bool annotate_created = true;        ///< descriptor annotation org.opencontainers.image.created
+    std::string unnamed_as{};            ///< ref.name of an image without names; empty: none
+    bool by_digest = false;              ///< names have no tags: the image is known as <name>@<digest>
+    std::string dangling_prefix{};       ///< one more name: <prefix>@<digest>; empty: none
+    bool canonical_names = false;        ///< stores also know it as <name>@<digest>
+    attestation_form attestations_as = attestation_form::image;
+    bool attestations_inline = true; ///< attestations that are inline_only count, too
+};
+
+/// The image for one platform.
+struct exported_platform {
+    descriptor manifest; ///< with the platform
+    descriptor config;
+    std::vector<layer_blob> layers;         ///< bottom first
+    std::optional<descriptor> attestations; ///< of the manifest that holds them
+};
+
+/// What an export made.
+struct exported_image {
+    descriptor root;                ///< of the manifest, or of the index
+    descriptor config;              ///< of the first platform
+    std::vector<layer_blob> layers; ///< of the first platform, bottom first
+    std::vector<std::string> names; ///< normalised
+    std::vector<std::string> warnings;
+    std::vector<exported_platform> platforms; ///< in the order of the results
+};
+
+/// What is exported: one result, or a list of them. Refers to it.
+struct export_input {
+    std::span<build_result const> results;
+    bool is_list;
+
+    export_input(build_result const& one) // NOLINT(google-explicit-constructor): both are what is exported
+        : results{&one, 1}, is_list{false} {}
+    template <build_results R>
+    export_input(R const& several) // NOLINT(google-explicit-constructor)
+        : results{several}, is_list{true} {}
+    export_input(std::span<build_result const> some, bool as_list) : results{some}, is_list{as_list} {}
+};
+
+} // namespace shiplap
+
+// === shiplap/export/plan.hpp ===
+
+// plan: all that can be decided before anything is packed: whether there will be an index, which annotations
+// each manifest gets, and what contradicts what.
+
+namespace shiplap::detail {
+
+struct export_plan {
+    std::vector<image_options> images; ///< of each result
+    bool as_index = false;
+    std::vector<std::string> warnings;
+};
+
+inline image_options options_for(build_result const& result, export_options const& options) {
+    image_options out{.platform = result.platform,
+                      .config = result.config,
+                      .changes = result.changes,
+                      .annotations = options.annotations,
+                      .descriptor_annotations = options.descriptor_annotations,
+                      .epoch = options.epoch};
+    if (auto const& base = result.base) {
+        out.base_history = base->history;
+        if (!out.config)
+            out.config = result.layers.empty()
+                             ? base->config
+                             : inherited_config(base->config, "configuration of the base image");
+    }
+    return out;
+}
+
+/// Whether what is said about the image of one result makes an index of it.
+inline bool makes_index(build_result const& result, export_options const& options) {
+    for (auto const& one : result.attestations)
+        if (options.attestations_inline || !one.inline_only) return true;
+    return false;
+}
+
+inline platform planned_platform(image_options const& image) {
+    if (image.config) return checked_platform(*image.config, image.platform);
+    return normalised(image.platform.value_or(host_platform()));
+}
+
+inline void assign_all(annotation_map& to, annotation_map const& from) {
+    for (auto const& [key, value] : from) to.insert_or_assign(key, value);
+}
+
+/// Applies the annotations for `wanted.platform`; false if there is no such platform.
+inline bool annotate_platform(export_plan& plan, std::vector<std::string> const& platforms,
+                              platform_annotations const& wanted) {
+    bool found = false;
+    for (std::size_t i = 0; i < platforms.size(); ++i) {
+        if (platforms[i] != format(normalised(wanted.platform))) continue;
+        found = true;
+        assign_all(plan.images[i].annotations, wanted.manifest);
+        assign_all(plan.images[i].descriptor_annotations, wanted.descriptor);
+    }
+    return found;
+}
+
+/// The annotations of `wanted` have no place: names each.
+inline void warn_left_out(export_plan& plan, platform_annotations const& wanted, std::string const& reason) {
+    for (auto const* annotations : {&wanted.manifest, &wanted.descriptor})
+        for (auto const& [key, value] : *annotations)
+            plan.warnings.push_back("annotation " + printable(key) + " is for platform " +
+                                    format(wanted.platform) + reason + ", so it is left out");
+}
+
+/// Throws option_error for what cannot be exported like that.
+inline export_plan plan_export(export_input const& input, export_options const& options,
+                               media_type_table const& types) {
+    export_plan plan;
+    if (input.results.empty())
+        throw option_error{"export", "", "invalid empty platforms index for exporter: there is no result"};
+    for (auto const& result : input.results) plan.images.push_back(options_for(result, options));
+    bool const has_attestations = [&] {
+        for (auto const& result : input.results)
+            if (input.is_list ? !result.attestations.empty() : makes_index(result, options)) return true;
+        return false;
+    }();
+    plan.as_index = input.is_list || has_attestations;
+    if (has_attestations && types.index != oci_media_types::index)
+        throw option_error{"oci-mediatypes", "cannot export attestations with \"oci-mediatypes=false\""};
+
+    if (!plan.as_index) {
+        if (!options.index_annotations.empty() || !options.index_descriptor_annotations.empty())
+            throw option_error{"annotation", "index annotations not supported for single platform export"};
+        for (auto const& wanted : options.for_platforms)
+            warn_left_out(plan, wanted, " of a multi-platform image; this one has a single manifest");
+    } else {
+        std::vector<std::string> platforms;
+        for (auto const& image : plan.images) {
+            platforms.push_back(format(planned_platform(image)));
+            for (std::size_t i = 0; i + 1 < platforms.size(); ++i)
+                if (platforms[i] == platforms.back())
+                    plan.warnings.push_back("the platform " + platforms[i] +
+                                            " is there twice; readers will take the first one");
+        }
+        for (auto const& wanted : options.for_platforms) {
+            if (annotate_platform(plan, platforms, wanted)) continue;
+            if (platforms.size() > 1)
+                throw option_error{"annotation", "invalid annotation: no platform " +
+                                                     format(normalised(wanted.platform)) +
+                                                     " found in source"};
+            warn_left_out(plan, wanted, ", which is not that of this image");
+        }
+    }
+    for (std::size_t i = 0; i < plan.images.size(); ++i)
+        assign_all(plan.images[i].annotations, input.results[i].annotations);
+    return plan;
+}
+
+} // namespace shiplap::detail
+
 // === shiplap/layer/pack.hpp ===
 
 // pack: layer source -> blob. One read of every source byte, every digest in that pass:
@@ -8040,37 +8455,6 @@ class scratch_store {
 
 namespace shiplap {
 
-/// What a build made: the input of an export.
-struct build_result {
-    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`
-    std::optional<shiplap::platform> platform{}; ///< none: that of `config`, or else this machine's
-    std::optional<std::string> config{}; ///< to start from, JSON; none: that of `base`, or else a minimal one
-    config_changes changes{};            ///< applied to the configuration
-    std::optional<base_image> base{};    ///< without new layers and changes: that image again
-};
-
-struct export_options {
-    std::vector<std::string> names{};        ///< references, normalised as Docker does; may be empty
-    annotation_map annotations{};            ///< of the manifest
-    annotation_map descriptor_annotations{}; ///< of the manifest's descriptor, in index.json
-    std::optional<std::int64_t> epoch{};     ///< seconds since 1970: no time in config or history is later
-    bool force_compression = false;          ///< repack layers that come as blobs with the exporter's codec
-    bool annotate_created = true;            ///< descriptor annotation org.opencontainers.image.created
-    std::string unnamed_as{};                ///< ref.name of an image without names; empty: none
-    bool by_digest = false;                  ///< names have no tags: the image is known as <name>@<digest>
-    std::string dangling_prefix{};           ///< one more name: <prefix>@<digest>; empty: none
-    bool canonical_names = false;            ///< stores also know it as <name>@<digest>
-};
-
-/// What an export made.
-struct exported_image {
-    descriptor root;
-    descriptor config;
-    std::vector<layer_blob> layers; ///< bottom first
-    std::vector<std::string> names; ///< normalised
-    std::vector<std::string> warnings;
-};
-
 namespace detail {
 
 template <blob_store S>
@@ -8116,12 +8500,28 @@ void complete_repacked(layer_blob& packed, layer_blob const& from) {
                                   ", the configuration of the base image says " + from.diff_id.text()};
 }
 
+/// The layers that were made ready for the platforms of one image, so that what several have in common is packed once.
+class shared_layers {
+  public:
+    [[nodiscard]] ready_layer const* find(any_layer_source const& source) const {
+        for (auto const& [known, ready] : layers_)
+            if (known.is_same_as(source)) return &ready;
+        return nullptr;
+    }
+    void add(any_layer_source source, ready_layer ready) {
+        layers_.emplace_back(std::move(source), std::move(ready));
+    }
+
+  private:
+    std::vector<std::pair<any_layer_source, ready_layer>> layers_;
+};
+
 /// Hands each layer to `take` as soon as it is ready, bottom first.
 template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
-void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, Take& take) {
+void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, shared_layers& shared,
+              Take& take) {
     std::size_t number = 0;
     auto const make = [&](any_layer_source const& layer, env_ref lent) {
-        ++number;
         try {
             return make_ready<D>(layer, how, store, force, lent);
         } catch (error& failure) {
@@ -8134,12 +8534,19 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
         env_ref kept{env};
         kept.timestamps = timestamps_ref{keep};
         for (auto const& layer : result.base->layers) {
+            ++number;
             auto ready = make(layer, kept);
             complete_repacked<C>(ready.facts, *layer.stored());
             take(std::move(ready));
         }
     }
-    for (auto const& layer : result.layers) take(make(layer, env_ref{env}));
+    for (auto const& layer : result.layers) {
+        ++number;
+        auto const* const known = shared.find(layer);
+        auto ready = known ? *known : make(layer, env_ref{env});
+        if (!known) shared.add(layer, ready);
+        take(std::move(ready));
+    }
 }
 
 inline std::vector<reference> parse_names(export_options const& options) {
@@ -8177,31 +8584,15 @@ inline given_names names_for(std::vector<reference> const& names, digest const& 
     return out;
 }
 
-inline image_options options_for(build_result const& result, export_options const& options) {
-    image_options out{.platform = result.platform,
-                      .config = result.config,
-                      .changes = result.changes,
-                      .annotations = options.annotations,
-                      .descriptor_annotations = options.descriptor_annotations,
-                      .epoch = options.epoch};
-    if (auto const& base = result.base) {
-        out.base_history = base->history;
-        if (!out.config)
-            out.config = result.layers.empty()
-                             ? base->config
-                             : inherited_config(base->config, "configuration of the base image");
-    }
-    return out;
-}
-
 /// Whole seconds: the epoch, else the time of the newest entry of all layers; none for an image without
 /// entries.
-inline std::optional<timestamp> creation_time(std::vector<layer_blob> const& layers,
+inline std::optional<timestamp> creation_time(std::vector<exported_platform> const& platforms,
                                               export_options const& options) {
     if (options.epoch) return timestamp{*options.epoch, 0};
     std::optional<timestamp> newest;
-    for (auto const& layer : layers)
-        if (layer.created && (!newest || *layer.created > *newest)) newest = layer.created;
+    for (auto const& platform : platforms)
+        for (auto const& layer : platform.layers)
+            if (layer.created && (!newest || *layer.created > *newest)) newest = layer.created;
     if (newest) newest->nanoseconds = 0;
     return newest;
 }
@@ -8250,13 +8641,41 @@ struct early_delivery<From, To> {
 /// Nobody else wants to hear of layers.
 inline constexpr auto no_follower = [](descriptor const&) {};
 
-/// The three verbs, for any sink; `pack_layers(store, take)` is the first. `follow` is called with each layer that is
-/// there, in `store` or, if the sink is a store, in that.
+/// Puts what is said about the image `root` into the store; returns the descriptor of the manifest that holds it.
+template <digest_algorithm D, blob_store Store>
+descriptor put_attestations(build_result const& result, descriptor const& root,
+                            std::vector<reference> const& names, attestation_form form, Store& store) {
+    auto const made = assemble_attestations<D>(result.attestations, root, names, form);
+    for (std::size_t i = 0; i < made.statements.size(); ++i)
+        put_text(made.statements[i], made.layers[i], store);
+    put_text(made.config, made.config_descriptor, store);
+    put_text(made.manifest, made.root, store);
+    return made.root;
+}
+
+/// The root of an image, of which all else is in the store: the only manifest, or an index, which is put there.
+template <digest_algorithm D, blob_store Store>
+descriptor put_root(std::vector<exported_platform> const& platforms, bool as_index,
+                    export_options const& options, media_type_table const& types, Store& store) {
+    if (!as_index) return platforms.front().manifest;
+    std::vector<descriptor> entries;
+    for (auto const& platform : platforms) entries.push_back(platform.manifest);
+    for (auto const& platform : platforms)
+        if (platform.attestations) entries.push_back(*platform.attestations);
+    auto index =
+        assemble_index<D>(entries, options.index_annotations, options.index_descriptor_annotations, types);
+    put_text(index.index, index.root, store);
+    return std::move(index.root);
+}
+
+/// The three verbs, for any sink; `pack_layers(result, store, shared, take)` is the first. `follow` is called with each
+/// layer that is there, in `store` or, if the sink is a store, in that.
 template <digest_algorithm D, image_sink Sink, blob_store Store, class PackLayers, class Follow, class Env>
 exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, Follow follow,
-                              build_result const& result, export_options const& options,
+                              export_input const& input, export_options const& options,
                               media_type_table const& types, Env& env) {
     auto const names = parse_names(options); // before anything is read
+    auto plan = plan_export(input, options, types);
     if constexpr (remote_sink<Sink>) sink.connect();
     std::vector<layer_blob> layers;
     overlay_store all{store};
@@ -8274,27 +8693,51 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
         }
         layers.push_back(std::move(ready.facts));
     };
-    pack_layers(store, take);
-    auto image = assemble<D>(layers, options_for(result, options), types);
-    put_text(image.config, image.config_descriptor, store);
-    put_text(image.manifest, image.root, store);
-    if (auto const made = creation_time(layers, options); options.annotate_created && made)
-        image.root.annotations.try_emplace("org.opencontainers.image.created", format_rfc3339(*made));
 
-    auto called = names_for(names, image.root.digest, options);
-    early.finish(image.root, called.known_as, env);
-    return {std::move(image.root), std::move(image.config_descriptor), std::move(layers),
-            std::move(called.told), std::move(image.warnings)};
+    std::vector<exported_platform> platforms;
+    shared_layers shared;
+    auto& warnings = plan.warnings;
+    auto const make = [&](build_result const& result, image_options const& how) {
+        layers.clear();
+        pack_layers(result, store, shared, take);
+        auto image = assemble<D>(layers, how, types);
+        put_text(image.config, image.config_descriptor, store);
+        put_text(image.manifest, image.root, store);
+        std::optional<descriptor> attestations;
+        if (plan.as_index && !result.attestations.empty())
+            attestations = put_attestations<D>(result, image.root, names, options.attestations_as, store);
+        warnings.insert(warnings.end(), image.warnings.begin(), image.warnings.end());
+        platforms.push_back({std::move(image.root), std::move(image.config_descriptor), std::move(layers),
+                             std::move(attestations)});
+    };
+    for (std::size_t i = 0; i < input.results.size(); ++i) {
+        try {
+            make(input.results[i], plan.images[i]);
+        } catch (error& failure) {
+            if (input.results.size() > 1)
+                failure.within("platform " + format(planned_platform(plan.images[i])));
+            throw;
+        }
+    }
+    auto root = put_root<D>(platforms, plan.as_index, options, types, store);
+    if (auto const made = creation_time(platforms, options); options.annotate_created && made)
+        root.annotations.try_emplace("org.opencontainers.image.created", format_rfc3339(*made));
+
+    auto called = names_for(names, root.digest, options);
+    early.finish(root, called.known_as, env);
+    auto const& first = platforms.front();
+    return {std::move(root),        first.config,        first.layers,
+            std::move(called.told), std::move(warnings), std::move(platforms)};
 }
 
 template <digest_algorithm D, image_sink Sink, class PackLayers, class Follow, class Env>
-exported_image export_into(Sink& sink, PackLayers pack_layers, Follow follow, build_result const& result,
+exported_image export_into(Sink& sink, PackLayers pack_layers, Follow follow, export_input const& input,
                            export_options const& options, media_type_table const& types, Env& env) {
     if constexpr (storing_sink<Sink>) {
-        return export_through<D>(sink.store(), sink, pack_layers, follow, result, options, types, env);
+        return export_through<D>(sink.store(), sink, pack_layers, follow, input, options, types, env);
     } else {
         scratch_store store{staging_folder(sink)};
-        return export_through<D>(store, sink, pack_layers, follow, result, options, types, env);
+        return export_through<D>(store, sink, pack_layers, follow, input, options, types, env);
     }
 }
 
@@ -8315,17 +8758,25 @@ class exporter {
 
     /// Exports `result`. Throws a shiplap::error, and then nothing has become visible in the sink.
     exported_image operator()(build_result const& result, export_options const& options = {}) {
-        auto const pack_layers = [&](auto& store, auto& take) {
-            detail::pack_all<Digest>(result, codec_, store, options.force_compression, env_, take);
-        };
-        return detail::export_into<Digest>(sink_, pack_layers, detail::no_follower, result, options,
-                                           table_of<MediaTypes>, env_);
+        return export_all(result, options);
+    }
+    /// The same for several platforms, under an index.
+    exported_image operator()(export_input const& platforms, export_options const& options = {}) {
+        return export_all(platforms, options);
     }
 
     [[nodiscard]] Sink& sink() noexcept { return sink_; }
     [[nodiscard]] Env& env() noexcept { return env_; }
 
   private:
+    exported_image export_all(export_input const& input, export_options const& options) {
+        auto const pack_layers = [&](build_result const& result, auto& store, auto& shared, auto& take) {
+            detail::pack_all<Digest>(result, codec_, store, options.force_compression, env_, shared, take);
+        };
+        return detail::export_into<Digest>(sink_, pack_layers, detail::no_follower, input, options,
+                                           table_of<MediaTypes>, env_);
+    }
+
     Codec codec_;
     Sink sink_;
     Env env_;
@@ -8474,10 +8925,16 @@ struct export_spec {
     bool dangling_only_unnamed = false; ///< only if there is no other name
     bool canonical_names = false;       ///< the store also knows it as <name>@<digest>
     builtin_codecs::variant codec = gzip{};
-    bool force_compression = false; ///< also repack layers that come as blobs
-    bool oci_types = false;         ///< OCI media types, else Docker's
-    annotation_map annotations;     ///< of the manifest
+    bool force_compression = false;  ///< also repack layers that come as blobs
+    bool oci_types = false;          ///< OCI media types, else Docker's
+    bool docker_types_asked = false; ///< Docker's were asked for; otherwise attestations take OCI's
+    annotation_map annotations;      ///< of every manifest
     annotation_map descriptor_annotations;
+    std::vector<platform_annotations>
+        for_platforms; ///< of the manifest of one platform, and of its descriptor
+    annotation_map index_annotations, index_descriptor_annotations;
+    attestation_form attestations_as = attestation_form::image;
+    bool attestations_inline = false;  ///< attestations that are inline_only count, too
     std::optional<std::int64_t> epoch; ///< seconds since 1970: latest time in config and history
     bool rewrite_timestamps = false;   ///< clamp times inside the layers to `epoch` as well
     std::optional<std::string> config; ///< JSON of the image configuration to start from
@@ -8537,7 +8994,7 @@ class spec_builder {
     };
     static constexpr unsigned image = 1, archives = 2 | 4, images = image | archives, files = 8 | 16,
                               all = images | files;
-    static std::array<option_rule, 21> const rules;
+    static std::array<option_rule, 22> const rules;
 
     [[nodiscard]] bool is_image() const { return (static_cast<unsigned>(spec_.type) & images) != 0; }
 
@@ -8610,6 +9067,9 @@ class spec_builder {
     void set_oci_artifact(std::string const& key, std::string const& value) {
         oci_artifact_ = parse_bool(key, value, empty_bool::is_error);
     }
+    void set_inline(std::string const& key, std::string const& value) {
+        attestations_inline_ = parse_bool(key, value, empty_bool::is_error);
+    }
     void set_compatibility(std::string const& key, std::string const& value) {
         auto const number = parse_integer(value);
         if (!number || (*number != 10 && *number != 20 && *number != 30))
@@ -8638,14 +9098,22 @@ class spec_builder {
                                    "; known are manifest, manifest-descriptor, index, index-descriptor"};
         annotated_ = true;
         if (to.type != "manifest") needs_oci_annotations_ = true;
-        if (to.type.starts_with("index")) index_annotations_ = true;
-        if (!to.platform.empty()) {
-            spec_.warnings.push_back(
-                "annotation " + printable(to.key) + " is for platform " + to.platform +
-                " of a multi-platform image; this one has a single manifest, so it is left out");
-            return;
+        if (to.type == "index") {
+            spec_.index_annotations[to.key] = value; // of which there is one: a platform selects nothing
+        } else if (to.type == "index-descriptor") {
+            spec_.index_descriptor_annotations[to.key] = value;
+        } else if (to.platform.empty()) {
+            (to.type == "manifest" ? spec_.annotations : spec_.descriptor_annotations)[to.key] = value;
+        } else {
+            auto& one = annotations_for(parse_platform(to.platform));
+            (to.type == "manifest" ? one.manifest : one.descriptor)[to.key] = value;
         }
-        (to.type == "manifest" ? spec_.annotations : spec_.descriptor_annotations)[to.key] = value;
+    }
+
+    platform_annotations& annotations_for(platform const& wanted) {
+        for (auto& one : spec_.for_platforms)
+            if (one.platform == wanted) return one;
+        return spec_.for_platforms.emplace_back(platform_annotations{.platform = wanted});
     }
 
     void choose_codec() {
@@ -8696,8 +9164,10 @@ class spec_builder {
                 throw option_error{"oci-mediatypes",
                                    "cannot export annotations with \"oci-mediatypes=false\""};
         }
-        if (index_annotations_)
-            throw option_error{"annotation", "index annotations not supported for single platform export"};
+        spec_.docker_types_asked = !spec_.oci_types && oci_types_;
+        bool const as_artifact = oci_artifact_.value_or(compatibility_ == 30 && spec_.oci_types);
+        spec_.attestations_as = as_artifact ? attestation_form::artifact : attestation_form::image;
+        spec_.attestations_inline = attestations_inline_.value_or(spec_.type == output_type::image);
     }
 
     [[noreturn]] static void conflict(std::string const& option) {
@@ -8726,12 +9196,12 @@ class spec_builder {
 
     export_spec spec_;
     std::optional<std::int64_t> level_;
-    std::optional<bool> oci_types_, oci_artifact_;
+    std::optional<bool> oci_types_, oci_artifact_, attestations_inline_;
     std::optional<int> compatibility_;
-    bool annotated_ = false, needs_oci_annotations_ = false, index_annotations_ = false;
+    bool annotated_ = false, needs_oci_annotations_ = false;
 };
 
-inline constexpr std::array<spec_builder::option_rule, 21> spec_builder::rules{{
+inline constexpr std::array<spec_builder::option_rule, 22> spec_builder::rules{{
     {"type", all, nullptr},
     {"dest", archives | files, &spec_builder::set_destination},
     {"tar", archives, &spec_builder::set_tar},
@@ -8749,6 +9219,7 @@ inline constexpr std::array<spec_builder::option_rule, 21> spec_builder::rules{{
     {"force-compression", images, &spec_builder::set_force},
     {"oci-mediatypes", images, &spec_builder::set_oci_types},
     {"oci-artifact", images, &spec_builder::set_oci_artifact},
+    {"attestation-inline", images, &spec_builder::set_inline},
     {"compatibility-version", images, &spec_builder::set_compatibility},
     {"source-date-epoch", all, &spec_builder::set_epoch},
     {"rewrite-timestamp", all, &spec_builder::set_rewrite},
@@ -11224,6 +11695,9 @@ namespace detail {
 inline export_options options_from(export_spec const& spec) {
     export_options options{.annotations = spec.annotations,
                            .descriptor_annotations = spec.descriptor_annotations,
+                           .for_platforms = spec.for_platforms,
+                           .index_annotations = spec.index_annotations,
+                           .index_descriptor_annotations = spec.index_descriptor_annotations,
                            .epoch = spec.epoch,
                            .force_compression = spec.force_compression,
                            .annotate_created =
@@ -11231,28 +11705,52 @@ inline export_options options_from(export_spec const& spec) {
                            .unnamed_as = spec.tar ? "" : "latest",
                            .by_digest = spec.push_by_digest,
                            .dangling_prefix = spec.dangling_prefix,
-                           .canonical_names = spec.canonical_names};
+                           .canonical_names = spec.canonical_names,
+                           .attestations_as = spec.attestations_as,
+                           .attestations_inline = spec.attestations_inline};
     for (auto const& name : spec.names) options.names.push_back(name.text());
     return options;
 }
 
+/// Attestations need OCI's media types and get them, unless Docker's were asked for.
+inline media_type_table const& types_for(export_spec const& spec, export_input const& input) {
+    bool oci = spec.oci_types;
+    for (auto const& result : input.results) oci |= !result.attestations.empty() && !spec.docker_types_asked;
+    return oci ? table_of<oci_media_types> : table_of<docker_media_types>;
+}
+
+inline bool has_files_only(output_type type) noexcept {
+    return type == output_type::local || type == output_type::tar;
+}
+
+inline export_plan plan_of(export_spec const& spec, export_input const& input) {
+    if (input.is_list && spec.type == output_type::docker)
+        throw option_error{"type", "docker exporter does not currently support exporting manifest lists; use "
+                                   "type=oci, or export each platform on its own"};
+    if (input.is_list && has_files_only(spec.type))
+        throw option_error{"type",
+                           "the files of several platforms would be mixed; export each platform on its own"};
+    return plan_export(input, options_from(spec), types_for(spec, input));
+}
+
 /// Packs, assembles and delivers into one sink; visits the codec and the digest.
 template <image_sink Sink, class Follow>
-exported_image export_spec_into(Sink& sink, Follow follow, export_spec const& spec,
-                                build_result const& result, env_ref env) {
+exported_image export_spec_into(Sink& sink, Follow follow, export_spec const& spec, export_input const& input,
+                                env_ref env) {
     return std::visit(
         [&]<class D>(D) {
-            auto const pack_layers = [&](blob_store auto& store, auto& take) {
+            auto const pack_layers = [&](build_result const& result, blob_store auto& store, auto& shared,
+                                         auto& take) {
                 blob_store_ref erased{store};
                 std::function<void(ready_layer)> const taken{std::ref(take)};
                 std::visit(
                     [&](auto const& how) {
-                        pack_all<D>(result, how, erased, spec.force_compression, env, taken);
+                        pack_all<D>(result, how, erased, spec.force_compression, env, shared, taken);
                     },
                     spec.codec);
             };
-            auto const& types = spec.oci_types ? table_of<oci_media_types> : table_of<docker_media_types>;
-            return export_into<D>(sink, pack_layers, follow, result, options_from(spec), types, env);
+            return export_into<D>(sink, pack_layers, follow, input, options_from(spec),
+                                  types_for(spec, input), env);
         },
         spec.digest);
 }
@@ -11276,10 +11774,12 @@ inline push_target push_target_of(export_spec const& spec) {
 /// from there. Layers are on their way while the next ones are packed.
 template <remote_sink Sink>
 exported_image push_image(Sink remote, std::string const& store, export_spec const& spec,
-                          build_result const& result, env_ref env) {
-    bool const keep = spec.keep.value_or(!result.base || !result.base->is_remote);
+                          export_input const& input, env_ref env) {
+    bool needs_download = false;
+    for (auto const& result : input.results) needs_download |= result.base && result.base->is_remote;
+    bool const keep = spec.keep.value_or(!needs_download);
     if (!keep) {
-        auto image = export_spec_into(remote, no_follower, spec, result, env);
+        auto image = export_spec_into(remote, no_follower, spec, input, env);
         if (!spec.keep)
             image.warnings.emplace_back(
                 "the image is not kept in the local store, because that would mean to "
@@ -11293,40 +11793,57 @@ exported_image push_image(Sink remote, std::string const& store, export_spec con
         // The reader outlasts the move to its place in the store.
         under_way.add(layer, local.store().reader(layer.digest));
     };
-    auto image = export_spec_into(local, follow, spec, result, env);
+    auto image = export_spec_into(local, follow, spec, input, env);
     finish_copy(image.root, {}, local.store(), remote, env.progress, under_way);
     return image;
 }
 
-} // namespace detail
+/// The results with what the spec says of all of them.
+struct completed_input {
+    std::vector<build_result> results;
+    bool is_list;
+    std::vector<std::string> warnings{};
 
-/// Exports `result` as `spec` says; `env` lends executor, progress, timestamps and, to push, registries. Throws a
-/// shiplap::error, and then nothing has become visible, but for an image in the local store that could not be pushed
-/// from there. (A template, so that who does not call it does not compile every sink
-/// and codec.)
+    completed_input(export_spec const& spec, export_input const& given)
+        : results{given.results.begin(), given.results.end()}, is_list{given.is_list} {
+        bool dropped = false;
+        for (auto& result : results) {
+            if (spec.config) result.config = spec.config;
+            if (has_files_only(spec.type)) {
+                dropped |= !result.attestations.empty();
+                result.attestations.clear();
+            }
+        }
+        if (dropped)
+            warnings.emplace_back(
+                "attestations have no place among the files of an image: they are left out");
+    }
+
+    [[nodiscard]] export_input input() const { return {results, is_list}; }
+};
+
 template <export_env Env>
-exported_image export_image(export_spec const& spec, build_result result, Env& lent) {
-    if (spec.config) result.config = spec.config;
+exported_image export_checked(export_spec const& spec, export_input const& input, Env& lent) {
     env_ref env{lent};
     clamp_timestamps const clamp{{.seconds = spec.epoch.value_or(0)}};
     if (spec.rewrite_timestamps) env.timestamps = timestamps_ref{clamp};
 
     auto const into = [&](image_sink auto sink) {
-        return detail::export_spec_into(sink, detail::no_follower, spec, result, env);
+        return export_spec_into(sink, no_follower, spec, input, env);
     };
     auto const local_store = [&] { return spec.store.empty() ? default_store() : spec.store; };
     switch (spec.type) {
     case output_type::image:
         if (spec.push) {
             if constexpr (lends_registries<Env>)
-                return detail::push_image(lent.registries.sink(detail::push_target_of(spec)), local_store(),
-                                          spec, result, env);
+                return push_image(lent.registries.sink(push_target_of(spec)), local_store(), spec, input,
+                                  env);
             else
                 throw option_error{"push",
                                    "this program has no way to registries: it must lend one in its env, "
                                    "for instance the curl_registries of <shiplap/registry/curl.hpp>"};
         }
-        if (spec.keep == false) return into(detail::nowhere{});
+        if (spec.keep == false) return into(nowhere{});
         return into(layout_sink{local_store()});
     case output_type::oci:
         if (!spec.tar) return into(layout_sink{spec.destination});
@@ -11342,11 +11859,46 @@ exported_image export_image(export_spec const& spec, build_result result, Env& l
     throw error{error_code::unsupported, "export", "", "unknown type of output"};
 }
 
-/// The same with an env that nobody else sees.
+template <export_env Env>
+exported_image export_as(export_spec const& spec, export_input const& given, Env& env) {
+    completed_input const all{spec, given};
+    static_cast<void>(plan_of(spec, all.input())); // before anything is opened
+    auto image = export_checked(spec, all.input(), env);
+    image.warnings.insert(image.warnings.begin(), all.warnings.begin(), all.warnings.end());
+    return image;
+}
+
+} // namespace detail
+
+/// Throws the option_error that export_image() would throw, without reading any layer.
+inline void check_export(export_spec const& spec, export_input const& what) {
+    static_cast<void>(detail::plan_of(spec, detail::completed_input{spec, what}.input()));
+}
+
+/// Exports `result` as `spec` says; `env` lends executor, progress, timestamps and, to push, registries. Throws a
+/// shiplap::error, and then nothing has become visible, but for an image in the local store that could not be pushed
+/// from there. (A template, so that who does not call it does not compile every sink
+/// and codec.)
+template <export_env Env>
+exported_image export_image(export_spec const& spec, build_result const& result, Env& env) {
+    return detail::export_as(spec, result, env);
+}
+/// The same for several platforms, under an index.
+template <export_env Env>
+exported_image export_image(export_spec const& spec, export_input const& platforms, Env& env) {
+    return detail::export_as(spec, platforms, env);
+}
+
+/// Each with an env that nobody else sees.
 template <export_env Env = default_env>
-exported_image export_image(export_spec const& spec, build_result result) {
+exported_image export_image(export_spec const& spec, build_result const& result) {
     Env env;
-    return export_image(spec, std::move(result), env);
+    return detail::export_as(spec, result, env);
+}
+template <export_env Env = default_env>
+exported_image export_image(export_spec const& spec, export_input const& platforms) {
+    Env env;
+    return detail::export_as(spec, platforms, env);
 }
 
 } // namespace shiplap
@@ -11355,8 +11907,9 @@ exported_image export_image(export_spec const& spec, build_result result) {
 
 // metadata: what an export made, as the JSON object that build tools read from --metadata-file.
 //
-//   containerimage.digest           digest of the root manifest
-//   containerimage.config.digest    digest of the configuration, which Docker calls the image id
+//   containerimage.digest           digest of the root: a manifest or an index
+//   containerimage.config.digest    digest of the configuration, which Docker calls the image id; absent for an
+//                                   index, below which there may be several
 //   containerimage.descriptor       the root's descriptor
 //   image.name                      comma-separated, normalised; absent without a name
 //
@@ -11368,7 +11921,8 @@ class metadata {
   public:
     void add(exported_image const& image) {
         set("containerimage.digest", detail::json_text(image.root.digest.text()));
-        set("containerimage.config.digest", detail::json_text(image.config.digest.text()));
+        if (is_manifest_type(image.root.media_type))
+            set("containerimage.config.digest", detail::json_text(image.config.digest.text()));
         set("containerimage.descriptor", to_json(image.root));
         std::string names;
         for (auto const& name : image.names) names += (names.empty() ? "" : ",") + name;
@@ -11424,6 +11978,7 @@ struct image_config;
 struct image_manifest;
 struct image_index;
 struct layer_blob;
+struct attestation;
 
 // store, layer, sink
 class memory_store;
@@ -11447,6 +12002,115 @@ struct build_result;
 struct export_options;
 struct exported_image;
 struct export_spec;
+
+} // namespace shiplap
+
+// === shiplap/image/attestation_file.hpp ===
+
+// attestation_file: attestations as they lie on disk:
+//
+//     read_attestations("sbom.spdx.json", spdx_predicate)     a predicate, of the type that is given
+//     read_attestations("statement.json")                     a complete in-toto statement
+//     read_attestations("statements/")                        a bundle: a directory of statements
+
+namespace shiplap {
+
+namespace detail {
+
+inline std::string read_attestation_file(std::string const& path) {
+    std::error_code problem;
+    auto const status = std::filesystem::status(path, problem);
+    if (status.type() == std::filesystem::file_type::not_found)
+        throw error{error_code::not_found, "read attestation", path, "no such file or directory"};
+    if (problem) throw system_error{"read attestation", path, problem.value()};
+    if (!std::filesystem::is_regular_file(status))
+        throw error{error_code::unsupported, "read attestation", path, "is not a regular file"};
+    if (auto const size = std::filesystem::file_size(path, problem); !problem && size > max_attestation_size)
+        throw format_error{"read attestation", path,
+                           "exceeds " + std::to_string(max_attestation_size) + " bytes"};
+    return read_file(path, max_attestation_size);
+}
+
+inline bool is_statement_type(std::string_view type) noexcept {
+    return type == "https://in-toto.io/Statement/v1" || type == "https://in-toto.io/Statement/v0.1";
+}
+
+inline void require_predicate_type(std::string_view found, std::string_view required,
+                                   std::string_view subject) {
+    if (!required.empty() && found != required)
+        throw format_error{"read attestation", std::string{subject},
+                           "the predicate type " + printable(found) +
+                               " does not match required predicate type " + printable(required)};
+}
+
+inline attestation read_statement(json_node const& root, std::string_view text, std::string_view subject,
+                                  std::string_view required) {
+    attestation out{.predicate_type = root["predicateType"].text()};
+    if (out.predicate_type.empty()) root["predicateType"].refuse("must not be empty");
+    require_predicate_type(out.predicate_type, required, subject);
+    auto const subjects = root["subject"];
+    for (std::size_t i = 0; i < subjects.length(); ++i) {
+        auto const one = subjects.item(i);
+        auto const digests = one["digest"];
+        attestation_subject about{.name = one.text_of("name")};
+        for (auto const& [algorithm, hex] : digests.object()) {
+            if (!hex.is_string()) digests.refuse("the value of \"" + algorithm + "\" must be a string");
+            about.digests.emplace(algorithm, *hex.get_ptr<json::string_t const*>());
+        }
+        if (about.digests.empty()) digests.refuse("must not be empty");
+        out.subjects.push_back(std::move(about));
+    }
+    if (auto const predicate = root["predicate"]) {
+        static_cast<void>(predicate.object());
+        out.predicate = split_members(text).at("predicate");
+    }
+    return out;
+}
+
+} // namespace detail
+
+/// Reads a complete in-toto statement; its predicate must be of the type `required`, if one is. What the
+/// statement is about stays as it is; if that is nothing, it will be the image. Throws format_error.
+inline attestation parse_statement(std::string_view text, std::string_view subject,
+                                   std::string_view required = {}) {
+    auto const document = parse_json(text, subject, {max_attestation_size, true});
+    json_node const root{document, subject};
+    if (!detail::is_statement_type(root["_type"].text()))
+        root["_type"].refuse("must be https://in-toto.io/Statement/v1");
+    return detail::read_statement(root, text, subject, required);
+}
+
+/// Reads what `path` holds, in one of the forms above: a predicate needs `type`; statements must have that
+/// type, if one is given. Throws format_error, option_error if the type is missing, error{not_found}.
+inline std::vector<attestation> read_attestations(std::string const& path, std::string_view type = {}) {
+    std::error_code ignored;
+    if (std::filesystem::is_directory(path, ignored)) {
+        std::vector<std::string> files;
+        for (auto const& entry : std::filesystem::directory_iterator{path})
+            files.push_back(entry.path().string());
+        if (files.empty())
+            throw error{error_code::not_found, "read attestation", path, "the bundle is empty"};
+        std::sort(files.begin(), files.end()); // readdir() has no order
+        std::vector<attestation> out;
+        for (auto const& file : files)
+            out.push_back(parse_statement(detail::read_attestation_file(file), file, type));
+        return out;
+    }
+
+    auto text = detail::read_attestation_file(path);
+    if (!text.empty()) {
+        auto const document = parse_json(text, path, {max_attestation_size, true});
+        json_node const root{document, path};
+        auto const kind = root["_type"];
+        if (kind && kind.value().is_string() && detail::is_statement_type(kind.text()))
+            return {detail::read_statement(root, text, path, type)};
+    }
+    if (type.empty())
+        throw option_error{"attestation", "'" + printable(path) +
+                                              "' is no in-toto statement, so the type of its predicate must "
+                                              "be given: sbom, provenance or a URI"};
+    return {{.predicate_type = std::string{type}, .predicate = std::move(text)}};
+}
 
 } // namespace shiplap
 

@@ -20,6 +20,7 @@ from common import (COMMAND, END, IS_ROOT, Stopped, Table, become_nobody, enviro
 
 FAILED, WRONG_USAGE = 1, 2
 TO_ARCHIVE = ["-o", "type=oci,dest=out.tar"]
+TWO_PLATFORMS = ["--platform", "linux/amd64", "tree", "--platform", "linux/arm64", "tree"]
 table = Table()
 
 
@@ -106,6 +107,30 @@ USAGE = [
     ("command", [*TO_ARCHIVE, "--cmd", '["a"', "tree"], "--cmd", "JSON array"),
     ("annotation without value", [*TO_ARCHIVE, "--annotation", "novalue", "tree"], "--annotation", "KEY=VALUE"),
     ("annotation of odd type", [*TO_ARCHIVE, "--annotation", "X Y:k=v", "tree"], "--annotation", "TYPE"),
+    ("annotation of no platform", [*TO_ARCHIVE, "--annotation", "manifest[toaster]:k=v", "tree"], "toaster"),
+    ("annotation of an index that is none", [*TO_ARCHIVE, "--annotation", "index-descriptor:k=v", "tree"],
+     "index annotations not supported for single platform export"),
+    ("annotation of a platform that is not there",
+     [*TO_ARCHIVE, *TWO_PLATFORMS, "--annotation", "manifest[linux/arm]:k=v"],
+     "invalid annotation: no platform linux/arm/v7 found in source"),
+    ("annotation of an index with Docker's types",
+     ["-o", "type=image,oci-mediatypes=false,annotation-index.k=v", *TWO_PLATFORMS],
+     'cannot export annotations with "oci-mediatypes=false"'),
+    ("several platforms in a docker archive", ["-o", "type=docker,dest=out.tar", *TWO_PLATFORMS],
+     "docker exporter does not currently support exporting manifest lists"),
+    ("several platforms, the second output wrong", [*TO_ARCHIVE, "-o", "type=docker,dest=b.tar", *TWO_PLATFORMS],
+     "docker exporter does not currently support exporting manifest lists"),
+    ("several platforms in one directory", ["-o", "type=local,dest=out", *TWO_PLATFORMS], "each platform on its own"),
+    ("a platform without input", [*TO_ARCHIVE, "--platform", "linux/amd64", "--platform", "linux/arm64", "tree"],
+     "missing for the platform linux/amd64"),
+    ("attestation of odd type", [*TO_ARCHIVE, "--attest", "type=spdx,file=facts.json", "tree"],
+     'unknown attestation type "spdx"'),
+    ("attestation without type", [*TO_ARCHIVE, "--attest", "file=facts.json", "tree"], "type of its predicate"),
+    ("attestation without file", [*TO_ARCHIVE, "--attest", "type=sbom", "tree"], "--attest", "file=FILE"),
+    ("attestation with an odd key", [*TO_ARCHIVE, "--attest", "type=sbom,path=x", "tree"], "'path'", "inline-only"),
+    ("attestation with Docker's types",
+     ["-o", "type=docker,oci-mediatypes=false,dest=out.tar", "--attest", "type=sbom,file=facts.json", "tree"],
+     'cannot export attestations with "oci-mediatypes=false"'),
     ("empty tag", [*TO_ARCHIVE, "-t", "", "tree"], "--tag"),
     ("bad tag", [*TO_ARCHIVE, "-t", "a:b:c", "tree"], "a:b:c"),
     ("a directory called copy", [*TO_ARCHIVE, "copy"], "--output", "dir:copy"),
@@ -125,7 +150,21 @@ USAGE = [
 for option in ["--env", "--label", "--entrypoint", "--cmd", "--workdir", "--user", "--annotation"]:
     USAGE.append((f"{option} that is no text", [*TO_ARCHIVE, option, "/K=\udcff", "tree"], "/K=\\xff", "UTF-8"))
 for name, arguments, *fragments in USAGE:
-    add(name, arguments, WRONG_USAGE, *fragments)
+    add(name, arguments, WRONG_USAGE, *fragments, prepare=lambda work: (work / "facts.json").write_text("{}"))
+
+
+def large_file(work):
+    with open(work / "large.json", "wb") as file:
+        file.truncate((40 << 20) + 1)
+
+
+SBOM = [*TO_ARCHIVE, "tree", "--attest"]
+add("attestation is missing", [*SBOM, "type=sbom,file=none.json"], FAILED, "none.json", "no such file")
+add("attestation is no JSON", [*SBOM, "type=sbom,file=tree/bin/app"], FAILED, "tree/bin/app", "parse JSON")
+add("attestation is a device", [*SBOM, "type=sbom,file=/dev/null"], FAILED, "/dev/null", "not a regular file")
+add("attestation is too large", [*SBOM, "type=sbom,file=large.json"], FAILED, "exceeds 41943040 bytes",
+    prepare=large_file)
+add("bundle of other things", [*SBOM, "file=tree/etc"], FAILED, "tree/etc/app.conf", "parse JSON")
 
 add("epoch of the environment", [*TO_ARCHIVE, "tree"], WRONG_USAGE, "source-date-epoch", SOURCE_DATE_EPOCH="now")
 add("no config file", [*TO_ARCHIVE, "--config", "none.json", "tree"], FAILED, "none.json")

@@ -464,6 +464,152 @@ def inspect_as_text_and_json(work):
     expect("\x1b" not in text, "control characters reach the terminal")
 
 
+# --- several platforms, attestations ---------------------------------------------------------------------------
+
+
+def blob(work, descriptor, layout="image"):
+    return json.loads((work / layout / "blobs" / descriptor["digest"].replace(":", "/")).read_bytes())
+
+
+def multi(work, *words, spec="type=oci,tar=false,dest=image"):
+    """Exports, with trees a, b, c and predicates to name; returns index.json's entry and the index."""
+    for name in "abc":
+        if not (work / name).exists():
+            (work / name).mkdir()
+            (work / name / name).write_text(name)
+    (work / "sbom.json").write_text('{"spdxVersion": "SPDX-2.3"}')
+    (work / "made.json").write_text('{"buildDefinition": {}}')
+    succeed(work, "-o", spec, *words)
+    entry, = json.loads((work / "image/index.json").read_text())["manifests"]
+    return entry, blob(work, entry)
+
+
+def layers_of(work, index):
+    return [[layer["digest"] for layer in blob(work, entry)["layers"]] for entry in index["manifests"]]
+
+
+def platforms_of(index):
+    return ["/".join(filter(None, (entry["platform"].get(key) for key in ("os", "architecture", "variant"))))
+            for entry in index["manifests"]]
+
+
+@table.row
+def platforms_group_what_follows_them(work):
+    entry, index = multi(work, "a", "--platform", "linux/arm64/v8", "b", "--env", "K=V", "--platform", "linux/amd64",
+                         "c", "b")
+    expect_equal(entry["mediaType"], OCI + "index.v1+json", "root")
+    expect_equal(platforms_of(index), ["linux/arm64", "linux/amd64"], "platforms")
+    arm, amd = layers_of(work, index)
+    expect_equal((len(arm), len(amd)), (2, 3), "number of layers")
+    expect_equal((amd[0], amd[2]), (arm[0], arm[1]), "layers in common")
+    for one in index["manifests"]:
+        expect_in("K=V", blob(work, blob(work, one)["config"])["config"]["Env"], "environment")
+
+
+@table.row
+def one_platform_stands_anywhere(work):
+    wanted = multi(work, "--platform", "linux/arm64", "a", "b")[0]
+    expect_equal(wanted["mediaType"], OCI + "manifest.v1+json", "root")
+    for words in (["a", "--platform", "linux/arm64", "b"], ["a", "b", "--platform=linux/arm64"]):
+        shutil.rmtree(work / "image")
+        expect_equal(multi(work, *words)[0], wanted, " ".join(words))
+
+
+@table.row
+def standard_input_below_all_platforms(work):
+    (work / "image").mkdir()
+    plain = tar_of(member("a", b"content"))
+    succeed(work, "-o", "type=oci,tar=false,dest=image", "tar:-", "--platform", "linux/amd64", "--platform",
+            "linux/arm64", stdin=plain)
+    found = inspect(work, "oci-layout:image")["manifests"]
+    expect_equal([one["configuration"]["rootfs"]["diff_ids"] for one in found], [[sha256(plain)]] * 2, "diff_ids")
+
+
+@table.row
+def each_platform_gets_its_base(work):
+    _, below = multi(work, "--platform", "linux/amd64", "a", "--platform", "linux/arm64", "b")
+    (work / "image").rename(work / "base")
+    _, above = multi(work, "--from", "oci-layout:base", "c", "--platform", "linux/arm64", "--platform", "linux/amd64")
+    lower = [[layer["digest"] for layer in blob(work, one, "base")["layers"]] for one in below["manifests"]]
+    expect_equal([layers[:1] for layers in layers_of(work, above)], lower[::-1], "base layers")
+
+
+@table.row
+def annotations_of_platforms_and_of_the_index(work):
+    entry, index = multi(work, "a", "--platform", "linux/amd64", "--platform", "linux/arm64",
+                         "--annotation", "manifest,index,manifest-descriptor,index-descriptor:All.Keys=1",
+                         "--annotation", "manifest[linux/arm64/v8],manifest-descriptor[linux/aarch64]:All.Keys=2")
+    expect_equal(entry["annotations"]["All.Keys"], "1", "on the index's descriptor")
+    expect_equal(index["annotations"], {"All.Keys": "1"}, "on the index")
+    expect_equal([one["annotations"] for one in index["manifests"]], [{"All.Keys": "1"}, {"All.Keys": "2"}],
+                 "on the descriptors")
+    expect_equal([blob(work, one)["annotations"] for one in index["manifests"]], [{"All.Keys": "1"}, {"All.Keys": "2"}],
+                 "on the manifests")
+
+
+def attested(work, words, spec, form):
+    entry, index = multi(work, *words, spec="type=oci,tar=false,dest=image,name=r.io/app:1" + spec)
+    first, about = index["manifests"][0], index["manifests"][-1]
+    expect_equal(about["platform"], {"architecture": "unknown", "os": "unknown"}, "platform of attestations")
+    expect_equal(about["annotations"], {"vnd.docker.reference.digest": first["digest"],
+                                        "vnd.docker.reference.type": "attestation-manifest"}, "annotations")
+    manifest = blob(work, about)
+    expect_equal("artifactType" in manifest, form == "artifact", "artifactType")
+    statements = [blob(work, layer) for layer in manifest["layers"]]
+    expect_equal([one["predicateType"] for one in statements],
+                 ["https://slsa.dev/provenance/v1", "https://spdx.dev/Document"], "predicate types")
+    expect_equal(statements[0]["subject"], [{"name": "pkg:docker/r.io/app@1?platform=linux%2Farm64",
+                                             "digest": {"sha256": first["digest"][7:]}}], "subject")
+    found = inspect(work, "oci-layout:image")
+    expect_equal([one["about"] for one in found["attestations"]], [first["digest"]], "what inspect says")
+    expect_in("https://spdx.dev/Document", succeed(work, "inspect", "oci-layout:image"), "inspect")
+    succeed(work, "copy", "oci-layout:image", "oci-archive:copy.tar")
+    expect_equal(inspect(work, "oci-archive:copy.tar")["attestations"], found["attestations"], "the copy")
+    succeed(work, "copy", "oci-layout:image", "rootfs:files")
+    expect((work / "files/a").is_file(), "the image's files are not there")
+
+
+BOTH = ["--attest", "type=provenance,file=made.json", "--attest", "type=sbom,file=sbom.json"]
+for name, words, spec, form in [
+    ("one platform", ["--platform", "linux/arm64", "a", *BOTH], "", "image"),
+    ("as an artifact", ["--platform", "linux/arm64", "a", *BOTH], ",oci-artifact=true", "artifact"),
+    ("version 30", ["--platform", "linux/arm64", "a", *BOTH], ",compatibility-version=30", "artifact"),
+    ("of one of two", ["a", "--platform", "linux/arm64", *BOTH, "--platform", "linux/amd64"], "", "image"),
+    ("of all and of one", ["a", *BOTH[:2], "--platform", "linux/arm64", *BOTH[2:]], "", "image"),
+]:
+    table.add("attestations, " + name, functools.partial(attested, words=words, spec=spec, form=form))
+
+
+@table.row
+def attestations_that_are_inline_only(work):
+    words = ["a", "--attest", "type=sbom,file=sbom.json,inline-only=true"]
+    expect_equal(multi(work, *words)[0]["mediaType"], OCI + "manifest.v1+json", "type=oci")
+    shutil.rmtree(work / "image")
+    entry, _ = multi(work, *words, spec="type=oci,tar=false,dest=image,attestation-inline=true")
+    expect_equal(entry["mediaType"], OCI + "index.v1+json", "attestation-inline=true")
+
+
+@table.row
+def statements_as_they_are(work):
+    statement = {"_type": "https://in-toto.io/Statement/v1", "predicateType": "urn:x", "subject": [
+        {"name": "file", "digest": {"sha1": "ab"}}], "predicate": {"b": 1, "a": 2}}
+    (work / "bundle").mkdir()
+    (work / "bundle/1").write_text(json.dumps(statement, indent=4))
+    _, index = multi(work, "a", "--attest", "file=bundle")
+    layer, = blob(work, index["manifests"][1])["layers"]
+    expect_equal(layer["annotations"], {"in-toto.io/predicate-type": "urn:x"}, "annotations")
+    expect_equal(json.dumps(blob(work, layer)), json.dumps(statement), "the statement")
+
+
+@table.row
+def metadata_of_an_index(work):
+    entry, _ = multi(work, "a", "--platform", "linux/amd64", "--platform", "linux/arm64", "-t", "app", "--metadata-file",
+                     "facts.json")
+    facts = json.loads((work / "facts.json").read_text())
+    expect_equal(sorted(facts), ["containerimage.descriptor", "containerimage.digest", "image.name"], "members")
+    expect_equal(facts["containerimage.descriptor"]["digest"], entry["digest"], "digest")
+
+
 @table.row
 def inspect_shows_an_image_of_unknown_kind(work):
     def as_artifact(manifest):

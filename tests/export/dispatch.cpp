@@ -138,6 +138,68 @@ TEST_CASE("an epoch clamps the layers only if asked", "[dispatch]") {
     CHECK(rewritten.annotations.at("buildkit/rewritten-timestamp") == "5");
 }
 
+TEST_CASE("several platforms by options give what the fixed policies give", "[dispatch]") {
+    temp_dir dir;
+    auto const amd64 = sample(dir);
+    auto arm64 = amd64;
+    arm64.platform = parse_platform("linux/arm64");
+    arm64.attestations = {{std::string{spdx_predicate}, "{}"}};
+    std::vector const results{amd64, arm64};
+    auto const into = [&](std::string const& options, auto const& what) {
+        return export_image(export_spec::from(parse_attributes(options)), what).root;
+    };
+    exporter out{gzip{}, oci_media_types{}, sha256{}, memory_sink{}};
+    auto const wanted = out(results, {.names = {"example.com/app:1"},
+                                      .for_platforms = {{parse_platform("linux/arm64"), {{"k", "v"}}}},
+                                      .index_annotations = {{"i", "1"}}});
+    std::string const how =
+        ",name=example.com/app:1,annotation[linux/arm64/v8].k=v,annotation-index.i=1,dest=";
+    CHECK(into("type=oci" + how + dir / "oci.tar", results) == wanted.root);
+    CHECK(into("type=oci,tar=false" + how + dir / "layout", results).digest == wanted.root.digest);
+    CHECK(oci_archive_store{dir / "oci.tar"}.resolve("example.com/app:1").digest == wanted.root.digest);
+
+    // Attestations bring OCI's types along, one image with them fits into a docker archive.
+    CHECK(into("type=docker,dest=" + dir / "d.tar", arm64).media_type == oci_media_types::index);
+    CHECK(into("type=docker,dest=" + dir / "d.tar", amd64).media_type == docker_media_types::manifest);
+    CHECK(into("type=docker,compatibility-version=30,dest=" + dir / "d.tar", arm64).digest !=
+          into("type=docker,dest=" + dir / "d.tar", arm64).digest); // as artifacts
+    auto const files =
+        export_image(export_spec::from(parse_attributes("type=local,dest=" + dir / "files")), arm64);
+    CHECK(files.root.media_type == docker_media_types::manifest);
+    REQUIRE(files.warnings.size() == 1);
+    CHECK_THAT(files.warnings[0], contains("attestations have no place"));
+
+    struct row {
+        std::string options, message;
+        bool several;
+    };
+    std::vector<row> const rows{
+        {"type=docker,dest=x", "docker exporter does not currently support exporting manifest lists", true},
+        {"type=local,dest=x", "files of several platforms would be mixed", true},
+        {"type=tar,dest=x", "files of several platforms would be mixed", true},
+        {"type=oci,annotation[linux/arm].k=v,dest=x",
+         "invalid annotation: no platform linux/arm/v7 found in source", true},
+        {"type=image,oci-mediatypes=false", "cannot export attestations with \"oci-mediatypes=false\"", true},
+        {"type=docker,oci-mediatypes=false,dest=x",
+         "cannot export attestations with \"oci-mediatypes=false\"", false},
+    };
+    for (auto const& [options, message, several] : rows) {
+        CAPTURE(options);
+        auto const spec = export_spec::from(parse_attributes(options));
+        if (several) {
+            CHECK_THROWS_WITH(check_export(spec, results), contains(message));
+            CHECK_THROWS_WITH(export_image(spec, results), contains(message));
+        } else {
+            CHECK_THROWS_WITH(check_export(spec, arm64), contains(message));
+            CHECK_THROWS_WITH(export_image(spec, arm64), contains(message));
+        }
+    }
+    auto const indexed = export_spec::from(parse_attributes("type=oci,annotation-index.i=1,dest=x"));
+    CHECK_THROWS_WITH(check_export(indexed, amd64),
+                      contains("index annotations not supported for single platform export"));
+    CHECK_NOTHROW(check_export(indexed, arm64));
+}
+
 TEST_CASE("the default store follows the environment", "[dispatch]") {
     ::setenv("SHIPLAP_STORE", "/s", 1);
     CHECK(default_store() == "/s");

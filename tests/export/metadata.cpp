@@ -24,3 +24,16 @@ TEST_CASE("an image without a name has none in the metadata", "[metadata]") {
     facts.add(out({}));
     CHECK_FALSE(parse_json(facts.text(), "metadata").contains("image.name"));
 }
+
+TEST_CASE("of an index there is no single configuration", "[metadata]") {
+    exporter out{uncompressed{}, oci_media_types{}, sha256{}, memory_sink{}};
+    metadata facts;
+    auto const image = out(std::vector<build_result>(1), {.index_descriptor_annotations = {{"k", "v"}}});
+    facts.add(image);
+    auto const object = parse_json(facts.text(), "metadata");
+    CHECK_FALSE(object.contains("containerimage.config.digest"));
+    CHECK(object["containerimage.digest"] == image.root.digest.text());
+    CHECK(object["containerimage.descriptor"]["mediaType"] == std::string{oci_media_types::index});
+    CHECK(object["containerimage.descriptor"]["annotations"]["k"] == "v");
+    CHECK_FALSE(object["containerimage.descriptor"].contains("platform"));
+}

@@ -104,11 +104,50 @@ TEST_CASE("names that wait for the digest", "[spec]") {
 
 TEST_CASE("annotations land on their object, with their case", "[spec]") {
     auto const spec = spec_of("type=oci,annotation.Org.Key=v,annotation-manifest.x=1,annotation-manifest-"
-                              "descriptor.y=2,annotation[linux/amd64].z=3");
+                              "descriptor.y=2,annotation-index.i=3,annotation-index[linux/amd64].I=4,"
+                              "annotation-index-descriptor.d=5");
     CHECK(spec.annotations == annotation_map{{"Org.Key", "v"}, {"x", "1"}});
     CHECK(spec.descriptor_annotations == annotation_map{{"y", "2"}});
-    REQUIRE(spec.warnings.size() == 1); // a selector has nothing to select from
-    CHECK_THAT(spec.warnings[0], contains("linux/amd64"));
+    CHECK(spec.index_annotations ==
+          annotation_map{{"i", "3"}, {"I", "4"}}); // there is one index for all platforms
+    CHECK(spec.index_descriptor_annotations == annotation_map{{"d", "5"}});
+    CHECK(spec.for_platforms.empty());
+}
+
+TEST_CASE("platforms of annotations are brought to one form", "[spec]") {
+    auto const spec =
+        spec_of("type=oci,annotation[linux/arm64/v8].a=1,annotation-manifest-descriptor[linux/aarch64].b=2,"
+                "annotation[linux/arm].c=3");
+    REQUIRE(spec.for_platforms.size() == 2);
+    CHECK(format(spec.for_platforms[0].platform) == "linux/arm64");
+    CHECK(spec.for_platforms[0].manifest == annotation_map{{"a", "1"}});
+    CHECK(spec.for_platforms[0].descriptor == annotation_map{{"b", "2"}});
+    CHECK(format(spec.for_platforms[1].platform) == "linux/arm/v7");
+}
+
+TEST_CASE("which form attestations have, and whether they are inline", "[spec]") {
+    struct row {
+        std::string text;
+        attestation_form form;
+        bool is_inline;
+    };
+    auto const& [text, form, is_inline] = GENERATE(values<row>({
+        {"type=oci", attestation_form::image, false},
+        {"type=docker", attestation_form::image, false},
+        {"type=image", attestation_form::image, true},
+        {"type=image,attestation-inline=false", attestation_form::image, false},
+        {"type=oci,attestation-inline=true", attestation_form::image, true},
+        {"type=image,oci-artifact=true", attestation_form::artifact, true},
+        {"type=oci,compatibility-version=30", attestation_form::artifact, false},
+        {"type=oci,compatibility-version=30,oci-artifact=false", attestation_form::image, false},
+        {"type=image,compatibility-version=30,oci-mediatypes=false", attestation_form::image, true},
+        {"type=image,compatibility-version=20", attestation_form::image, true},
+    }));
+    CAPTURE(text);
+    auto const spec = spec_of(text);
+    CHECK(spec.attestations_as == form);
+    CHECK(spec.attestations_inline == is_inline);
+    CHECK(spec.docker_types_asked == (text.find("mediatypes=false") != text.npos));
 }
 
 TEST_CASE("epochs", "[spec]") {
@@ -157,7 +196,10 @@ TEST_CASE("what is wrong is named, with what would be right", "[spec]") {
          "exporter option \"oci-artifact=true\" conflicts with \"oci-mediatypes=false\""},
         {"type=image,annotation-index.a=b,oci-mediatypes=false",
          "cannot export annotations with \"oci-mediatypes=false\""},
-        {"type=oci,annotation-index.a=b", "index annotations not supported for single platform export"},
+        {"type=image,annotation-index-descriptor.a=b,oci-mediatypes=false",
+         "cannot export annotations with \"oci-mediatypes=false\""},
+        {"type=oci,annotation[toaster].a=b", "parse platform 'toaster'"},
+        {"type=oci,attestation-inline=", "non-bool value specified for attestation-inline"},
         {"type=oci,annotation-layer.a=b", "unrecognized annotation type layer"},
         {"type=oci,annotation.a b=c", "unknown option"},
         {"type=oci,name=App", "lower"},

@@ -179,3 +179,13 @@ TEST_CASE("text that is not UTF-8 cannot be written", "[json]") {
     CHECK_THROWS_WITH(pretty(document), contains("not UTF-8"));
     CHECK_THROWS_AS(compact(document), format_error);
 }
+
+TEST_CASE("json: a document that is only passed on may be larger, and name things alike") {
+    std::string const text = R"({"a":{"http_proxy":"1","HTTP_PROXY":"2"}})";
+    CHECK_FALSE(accepts(text));
+    CHECK(compact(parse_json(text, "test", {.names_are_data = true})) == text);
+    CHECK_THROWS_WITH(parse_json(R"({"a":1,"a":2})", "test", {.names_are_data = true}), contains("same"));
+    auto const large = "\"" + std::string(max_document_size, 'x') + "\"";
+    CHECK_FALSE(accepts(large));
+    CHECK_NOTHROW(parse_json(large, "test", {.max_size = 2 * max_document_size}));
+}

@@ -355,6 +355,28 @@ class Plain:
             skopeo_copy(f"docker://{self.name(second)}", f"dir:{self.work.place('dir')}", "--src-tls-verify=false",
                         "--all")
 
+    def platforms(self):
+        """An index with attestations: everything is there, a second push moves nothing, no tag but the one asked for."""
+        bench, repository, env = self.bench, self.repository(), self.bench.fresh()
+        name, facts = self.name(repository), self.work.place("facts.json")
+        facts.write_text('{"spdxVersion": "SPDX-2.3"}')
+        words = [bench.small, "--platform", "linux/amd64", bench.tree, "--attest", f"type=sbom,file={facts}",
+                 "--platform", "linux/arm64", bench.tree]
+        digest = bench.push(name, inputs=words, env=env)
+        expect_equal((self.registry.digest_of(repository, "1"), self.registry.tags(repository)), (digest, ["1"]), "tag")
+        with self.registry.watch() as seen:
+            expect_equal(bench.push(name, inputs=words, env=bench.fresh()), digest, "digest of the second push")
+        expect_equal(changes(seen), [], "what the second push changed")
+        straight = self.repository()
+        unkept = bench.push(self.name(straight), inputs=words, more=",store=false")
+        expect_equal(self.registry.digest_of(straight, "1"), unkept, "digest in the registry, without a store")
+        found = bench.inspect(f"docker://{name}")
+        expect_equal((len(found["manifests"]), len(found["attestations"])), (2, 1), "images and attestations")
+        if has("skopeo"):
+            skopeo_copy(f"docker://{name}", f"dir:{self.work.place('dir')}", "--src-tls-verify=false", "--all")
+        layout = self.work.place("layout")
+        expect_equal(bench.copy(f"docker://{name}", f"oci-layout:{layout}"), digest, "digest of the copy")
+
     # --- how many requests ---
 
     def hundred_layers(self):
@@ -817,6 +839,7 @@ def main(path, words):
                                 "a base is fetched with store=true": plain.above_with_store,
                                 "a base is fetched for an archive": plain.above_in_an_archive,
                                 "index create": plain.index,
+                                "several platforms with attestations": plain.platforms,
                                 "two registries": plain.two_registries,
                                 "several pushes at the same time": plain.together,
                                 "100 layers that are there: at most 102 requests": plain.hundred_layers,

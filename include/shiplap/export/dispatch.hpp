@@ -40,6 +40,9 @@ namespace detail {
 inline export_options options_from(export_spec const& spec) {
     export_options options{.annotations = spec.annotations,
                            .descriptor_annotations = spec.descriptor_annotations,
+                           .for_platforms = spec.for_platforms,
+                           .index_annotations = spec.index_annotations,
+                           .index_descriptor_annotations = spec.index_descriptor_annotations,
                            .epoch = spec.epoch,
                            .force_compression = spec.force_compression,
                            .annotate_created =
@@ -47,28 +50,52 @@ inline export_options options_from(export_spec const& spec) {
                            .unnamed_as = spec.tar ? "" : "latest",
                            .by_digest = spec.push_by_digest,
                            .dangling_prefix = spec.dangling_prefix,
-                           .canonical_names = spec.canonical_names};
+                           .canonical_names = spec.canonical_names,
+                           .attestations_as = spec.attestations_as,
+                           .attestations_inline = spec.attestations_inline};
     for (auto const& name : spec.names) options.names.push_back(name.text());
     return options;
 }
 
+/// Attestations need OCI's media types and get them, unless Docker's were asked for.
+inline media_type_table const& types_for(export_spec const& spec, export_input const& input) {
+    bool oci = spec.oci_types;
+    for (auto const& result : input.results) oci |= !result.attestations.empty() && !spec.docker_types_asked;
+    return oci ? table_of<oci_media_types> : table_of<docker_media_types>;
+}
+
+inline bool has_files_only(output_type type) noexcept {
+    return type == output_type::local || type == output_type::tar;
+}
+
+inline export_plan plan_of(export_spec const& spec, export_input const& input) {
+    if (input.is_list && spec.type == output_type::docker)
+        throw option_error{"type", "docker exporter does not currently support exporting manifest lists; use "
+                                   "type=oci, or export each platform on its own"};
+    if (input.is_list && has_files_only(spec.type))
+        throw option_error{"type",
+                           "the files of several platforms would be mixed; export each platform on its own"};
+    return plan_export(input, options_from(spec), types_for(spec, input));
+}
+
 /// Packs, assembles and delivers into one sink; visits the codec and the digest.
 template <image_sink Sink, class Follow>
-exported_image export_spec_into(Sink& sink, Follow follow, export_spec const& spec,
-                                build_result const& result, env_ref env) {
+exported_image export_spec_into(Sink& sink, Follow follow, export_spec const& spec, export_input const& input,
+                                env_ref env) {
     return std::visit(
         [&]<class D>(D) {
-            auto const pack_layers = [&](blob_store auto& store, auto& take) {
+            auto const pack_layers = [&](build_result const& result, blob_store auto& store, auto& shared,
+                                         auto& take) {
                 blob_store_ref erased{store};
                 std::function<void(ready_layer)> const taken{std::ref(take)};
                 std::visit(
                     [&](auto const& how) {
-                        pack_all<D>(result, how, erased, spec.force_compression, env, taken);
+                        pack_all<D>(result, how, erased, spec.force_compression, env, shared, taken);
                     },
                     spec.codec);
             };
-            auto const& types = spec.oci_types ? table_of<oci_media_types> : table_of<docker_media_types>;
-            return export_into<D>(sink, pack_layers, follow, result, options_from(spec), types, env);
+            return export_into<D>(sink, pack_layers, follow, input, options_from(spec),
+                                  types_for(spec, input), env);
         },
         spec.digest);
 }
@@ -92,10 +119,12 @@ inline push_target push_target_of(export_spec const& spec) {
 /// from there. Layers are on their way while the next ones are packed.
 template <remote_sink Sink>
 exported_image push_image(Sink remote, std::string const& store, export_spec const& spec,
-                          build_result const& result, env_ref env) {
-    bool const keep = spec.keep.value_or(!result.base || !result.base->is_remote);
+                          export_input const& input, env_ref env) {
+    bool needs_download = false;
+    for (auto const& result : input.results) needs_download |= result.base && result.base->is_remote;
+    bool const keep = spec.keep.value_or(!needs_download);
     if (!keep) {
-        auto image = export_spec_into(remote, no_follower, spec, result, env);
+        auto image = export_spec_into(remote, no_follower, spec, input, env);
         if (!spec.keep)
             image.warnings.emplace_back(
                 "the image is not kept in the local store, because that would mean to "
@@ -109,40 +138,57 @@ exported_image push_image(Sink remote, std::string const& store, export_spec con
         // The reader outlasts the move to its place in the store.
         under_way.add(layer, local.store().reader(layer.digest));
     };
-    auto image = export_spec_into(local, follow, spec, result, env);
+    auto image = export_spec_into(local, follow, spec, input, env);
     finish_copy(image.root, {}, local.store(), remote, env.progress, under_way);
     return image;
 }
 
-} // namespace detail
+/// The results with what the spec says of all of them.
+struct completed_input {
+    std::vector<build_result> results;
+    bool is_list;
+    std::vector<std::string> warnings{};
 
-/// Exports `result` as `spec` says; `env` lends executor, progress, timestamps and, to push, registries. Throws a
-/// shiplap::error, and then nothing has become visible, but for an image in the local store that could not be pushed
-/// from there. (A template, so that who does not call it does not compile every sink
-/// and codec.)
+    completed_input(export_spec const& spec, export_input const& given)
+        : results{given.results.begin(), given.results.end()}, is_list{given.is_list} {
+        bool dropped = false;
+        for (auto& result : results) {
+            if (spec.config) result.config = spec.config;
+            if (has_files_only(spec.type)) {
+                dropped |= !result.attestations.empty();
+                result.attestations.clear();
+            }
+        }
+        if (dropped)
+            warnings.emplace_back(
+                "attestations have no place among the files of an image: they are left out");
+    }
+
+    [[nodiscard]] export_input input() const { return {results, is_list}; }
+};
+
 template <export_env Env>
-exported_image export_image(export_spec const& spec, build_result result, Env& lent) {
-    if (spec.config) result.config = spec.config;
+exported_image export_checked(export_spec const& spec, export_input const& input, Env& lent) {
     env_ref env{lent};
     clamp_timestamps const clamp{{.seconds = spec.epoch.value_or(0)}};
     if (spec.rewrite_timestamps) env.timestamps = timestamps_ref{clamp};
 
     auto const into = [&](image_sink auto sink) {
-        return detail::export_spec_into(sink, detail::no_follower, spec, result, env);
+        return export_spec_into(sink, no_follower, spec, input, env);
     };
     auto const local_store = [&] { return spec.store.empty() ? default_store() : spec.store; };
     switch (spec.type) {
     case output_type::image:
         if (spec.push) {
             if constexpr (lends_registries<Env>)
-                return detail::push_image(lent.registries.sink(detail::push_target_of(spec)), local_store(),
-                                          spec, result, env);
+                return push_image(lent.registries.sink(push_target_of(spec)), local_store(), spec, input,
+                                  env);
             else
                 throw option_error{"push",
                                    "this program has no way to registries: it must lend one in its env, "
                                    "for instance the curl_registries of <shiplap/registry/curl.hpp>"};
         }
-        if (spec.keep == false) return into(detail::nowhere{});
+        if (spec.keep == false) return into(nowhere{});
         return into(layout_sink{local_store()});
     case output_type::oci:
         if (!spec.tar) return into(layout_sink{spec.destination});
@@ -158,11 +204,46 @@ exported_image export_image(export_spec const& spec, build_result result, Env& l
     throw error{error_code::unsupported, "export", "", "unknown type of output"};
 }
 
-/// The same with an env that nobody else sees.
+template <export_env Env>
+exported_image export_as(export_spec const& spec, export_input const& given, Env& env) {
+    completed_input const all{spec, given};
+    static_cast<void>(plan_of(spec, all.input())); // before anything is opened
+    auto image = export_checked(spec, all.input(), env);
+    image.warnings.insert(image.warnings.begin(), all.warnings.begin(), all.warnings.end());
+    return image;
+}
+
+} // namespace detail
+
+/// Throws the option_error that export_image() would throw, without reading any layer.
+inline void check_export(export_spec const& spec, export_input const& what) {
+    static_cast<void>(detail::plan_of(spec, detail::completed_input{spec, what}.input()));
+}
+
+/// Exports `result` as `spec` says; `env` lends executor, progress, timestamps and, to push, registries. Throws a
+/// shiplap::error, and then nothing has become visible, but for an image in the local store that could not be pushed
+/// from there. (A template, so that who does not call it does not compile every sink
+/// and codec.)
+template <export_env Env>
+exported_image export_image(export_spec const& spec, build_result const& result, Env& env) {
+    return detail::export_as(spec, result, env);
+}
+/// The same for several platforms, under an index.
+template <export_env Env>
+exported_image export_image(export_spec const& spec, export_input const& platforms, Env& env) {
+    return detail::export_as(spec, platforms, env);
+}
+
+/// Each with an env that nobody else sees.
 template <export_env Env = default_env>
-exported_image export_image(export_spec const& spec, build_result result) {
+exported_image export_image(export_spec const& spec, build_result const& result) {
     Env env;
-    return export_image(spec, std::move(result), env);
+    return detail::export_as(spec, result, env);
+}
+template <export_env Env = default_env>
+exported_image export_image(export_spec const& spec, export_input const& platforms) {
+    Env env;
+    return detail::export_as(spec, platforms, env);
 }
 
 } // namespace shiplap

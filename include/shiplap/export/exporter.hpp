@@ -8,9 +8,11 @@
 // of them, copy delivers the whole and names it. When anything throws, the sink is as it was. Layers that are
 // packed already, those of a base image among them, stay where they are until a sink asks for them.
 
-#include <shiplap/export/base.hpp>
 #include <shiplap/export/env.hpp>
+#include <shiplap/export/plan.hpp>
+#include <shiplap/export/result.hpp>
 #include <shiplap/image/assemble.hpp>
+#include <shiplap/image/attestation.hpp>
 #include <shiplap/image/media_types.hpp>
 #include <shiplap/image/reference.hpp>
 #include <shiplap/image/rfc3339.hpp>
@@ -27,37 +29,6 @@
 #include <vector>
 
 namespace shiplap {
-
-/// What a build made: the input of an export.
-struct build_result {
-    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`
-    std::optional<shiplap::platform> platform{}; ///< none: that of `config`, or else this machine's
-    std::optional<std::string> config{}; ///< to start from, JSON; none: that of `base`, or else a minimal one
-    config_changes changes{};            ///< applied to the configuration
-    std::optional<base_image> base{};    ///< without new layers and changes: that image again
-};
-
-struct export_options {
-    std::vector<std::string> names{};        ///< references, normalised as Docker does; may be empty
-    annotation_map annotations{};            ///< of the manifest
-    annotation_map descriptor_annotations{}; ///< of the manifest's descriptor, in index.json
-    std::optional<std::int64_t> epoch{};     ///< seconds since 1970: no time in config or history is later
-    bool force_compression = false;          ///< repack layers that come as blobs with the exporter's codec
-    bool annotate_created = true;            ///< descriptor annotation org.opencontainers.image.created
-    std::string unnamed_as{};                ///< ref.name of an image without names; empty: none
-    bool by_digest = false;                  ///< names have no tags: the image is known as <name>@<digest>
-    std::string dangling_prefix{};           ///< one more name: <prefix>@<digest>; empty: none
-    bool canonical_names = false;            ///< stores also know it as <name>@<digest>
-};
-
-/// What an export made.
-struct exported_image {
-    descriptor root;
-    descriptor config;
-    std::vector<layer_blob> layers; ///< bottom first
-    std::vector<std::string> names; ///< normalised
-    std::vector<std::string> warnings;
-};
 
 namespace detail {
 
@@ -104,12 +75,28 @@ void complete_repacked(layer_blob& packed, layer_blob const& from) {
                                   ", the configuration of the base image says " + from.diff_id.text()};
 }
 
+/// The layers that were made ready for the platforms of one image, so that what several have in common is packed once.
+class shared_layers {
+  public:
+    [[nodiscard]] ready_layer const* find(any_layer_source const& source) const {
+        for (auto const& [known, ready] : layers_)
+            if (known.is_same_as(source)) return &ready;
+        return nullptr;
+    }
+    void add(any_layer_source source, ready_layer ready) {
+        layers_.emplace_back(std::move(source), std::move(ready));
+    }
+
+  private:
+    std::vector<std::pair<any_layer_source, ready_layer>> layers_;
+};
+
 /// Hands each layer to `take` as soon as it is ready, bottom first.
 template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
-void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, Take& take) {
+void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, shared_layers& shared,
+              Take& take) {
     std::size_t number = 0;
     auto const make = [&](any_layer_source const& layer, env_ref lent) {
-        ++number;
         try {
             return make_ready<D>(layer, how, store, force, lent);
         } catch (error& failure) {
@@ -122,12 +109,19 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
         env_ref kept{env};
         kept.timestamps = timestamps_ref{keep};
         for (auto const& layer : result.base->layers) {
+            ++number;
             auto ready = make(layer, kept);
             complete_repacked<C>(ready.facts, *layer.stored());
             take(std::move(ready));
         }
     }
-    for (auto const& layer : result.layers) take(make(layer, env_ref{env}));
+    for (auto const& layer : result.layers) {
+        ++number;
+        auto const* const known = shared.find(layer);
+        auto ready = known ? *known : make(layer, env_ref{env});
+        if (!known) shared.add(layer, ready);
+        take(std::move(ready));
+    }
 }
 
 inline std::vector<reference> parse_names(export_options const& options) {
@@ -165,31 +159,15 @@ inline given_names names_for(std::vector<reference> const& names, digest const& 
     return out;
 }
 
-inline image_options options_for(build_result const& result, export_options const& options) {
-    image_options out{.platform = result.platform,
-                      .config = result.config,
-                      .changes = result.changes,
-                      .annotations = options.annotations,
-                      .descriptor_annotations = options.descriptor_annotations,
-                      .epoch = options.epoch};
-    if (auto const& base = result.base) {
-        out.base_history = base->history;
-        if (!out.config)
-            out.config = result.layers.empty()
-                             ? base->config
-                             : inherited_config(base->config, "configuration of the base image");
-    }
-    return out;
-}
-
 /// Whole seconds: the epoch, else the time of the newest entry of all layers; none for an image without
 /// entries.
-inline std::optional<timestamp> creation_time(std::vector<layer_blob> const& layers,
+inline std::optional<timestamp> creation_time(std::vector<exported_platform> const& platforms,
                                               export_options const& options) {
     if (options.epoch) return timestamp{*options.epoch, 0};
     std::optional<timestamp> newest;
-    for (auto const& layer : layers)
-        if (layer.created && (!newest || *layer.created > *newest)) newest = layer.created;
+    for (auto const& platform : platforms)
+        for (auto const& layer : platform.layers)
+            if (layer.created && (!newest || *layer.created > *newest)) newest = layer.created;
     if (newest) newest->nanoseconds = 0;
     return newest;
 }
@@ -238,13 +216,41 @@ struct early_delivery<From, To> {
 /// Nobody else wants to hear of layers.
 inline constexpr auto no_follower = [](descriptor const&) {};
 
-/// The three verbs, for any sink; `pack_layers(store, take)` is the first. `follow` is called with each layer that is
-/// there, in `store` or, if the sink is a store, in that.
+/// Puts what is said about the image `root` into the store; returns the descriptor of the manifest that holds it.
+template <digest_algorithm D, blob_store Store>
+descriptor put_attestations(build_result const& result, descriptor const& root,
+                            std::vector<reference> const& names, attestation_form form, Store& store) {
+    auto const made = assemble_attestations<D>(result.attestations, root, names, form);
+    for (std::size_t i = 0; i < made.statements.size(); ++i)
+        put_text(made.statements[i], made.layers[i], store);
+    put_text(made.config, made.config_descriptor, store);
+    put_text(made.manifest, made.root, store);
+    return made.root;
+}
+
+/// The root of an image, of which all else is in the store: the only manifest, or an index, which is put there.
+template <digest_algorithm D, blob_store Store>
+descriptor put_root(std::vector<exported_platform> const& platforms, bool as_index,
+                    export_options const& options, media_type_table const& types, Store& store) {
+    if (!as_index) return platforms.front().manifest;
+    std::vector<descriptor> entries;
+    for (auto const& platform : platforms) entries.push_back(platform.manifest);
+    for (auto const& platform : platforms)
+        if (platform.attestations) entries.push_back(*platform.attestations);
+    auto index =
+        assemble_index<D>(entries, options.index_annotations, options.index_descriptor_annotations, types);
+    put_text(index.index, index.root, store);
+    return std::move(index.root);
+}
+
+/// The three verbs, for any sink; `pack_layers(result, store, shared, take)` is the first. `follow` is called with each
+/// layer that is there, in `store` or, if the sink is a store, in that.
 template <digest_algorithm D, image_sink Sink, blob_store Store, class PackLayers, class Follow, class Env>
 exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, Follow follow,
-                              build_result const& result, export_options const& options,
+                              export_input const& input, export_options const& options,
                               media_type_table const& types, Env& env) {
     auto const names = parse_names(options); // before anything is read
+    auto plan = plan_export(input, options, types);
     if constexpr (remote_sink<Sink>) sink.connect();
     std::vector<layer_blob> layers;
     overlay_store all{store};
@@ -262,27 +268,51 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
         }
         layers.push_back(std::move(ready.facts));
     };
-    pack_layers(store, take);
-    auto image = assemble<D>(layers, options_for(result, options), types);
-    put_text(image.config, image.config_descriptor, store);
-    put_text(image.manifest, image.root, store);
-    if (auto const made = creation_time(layers, options); options.annotate_created && made)
-        image.root.annotations.try_emplace("org.opencontainers.image.created", format_rfc3339(*made));
 
-    auto called = names_for(names, image.root.digest, options);
-    early.finish(image.root, called.known_as, env);
-    return {std::move(image.root), std::move(image.config_descriptor), std::move(layers),
-            std::move(called.told), std::move(image.warnings)};
+    std::vector<exported_platform> platforms;
+    shared_layers shared;
+    auto& warnings = plan.warnings;
+    auto const make = [&](build_result const& result, image_options const& how) {
+        layers.clear();
+        pack_layers(result, store, shared, take);
+        auto image = assemble<D>(layers, how, types);
+        put_text(image.config, image.config_descriptor, store);
+        put_text(image.manifest, image.root, store);
+        std::optional<descriptor> attestations;
+        if (plan.as_index && !result.attestations.empty())
+            attestations = put_attestations<D>(result, image.root, names, options.attestations_as, store);
+        warnings.insert(warnings.end(), image.warnings.begin(), image.warnings.end());
+        platforms.push_back({std::move(image.root), std::move(image.config_descriptor), std::move(layers),
+                             std::move(attestations)});
+    };
+    for (std::size_t i = 0; i < input.results.size(); ++i) {
+        try {
+            make(input.results[i], plan.images[i]);
+        } catch (error& failure) {
+            if (input.results.size() > 1)
+                failure.within("platform " + format(planned_platform(plan.images[i])));
+            throw;
+        }
+    }
+    auto root = put_root<D>(platforms, plan.as_index, options, types, store);
+    if (auto const made = creation_time(platforms, options); options.annotate_created && made)
+        root.annotations.try_emplace("org.opencontainers.image.created", format_rfc3339(*made));
+
+    auto called = names_for(names, root.digest, options);
+    early.finish(root, called.known_as, env);
+    auto const& first = platforms.front();
+    return {std::move(root),        first.config,        first.layers,
+            std::move(called.told), std::move(warnings), std::move(platforms)};
 }
 
 template <digest_algorithm D, image_sink Sink, class PackLayers, class Follow, class Env>
-exported_image export_into(Sink& sink, PackLayers pack_layers, Follow follow, build_result const& result,
+exported_image export_into(Sink& sink, PackLayers pack_layers, Follow follow, export_input const& input,
                            export_options const& options, media_type_table const& types, Env& env) {
     if constexpr (storing_sink<Sink>) {
-        return export_through<D>(sink.store(), sink, pack_layers, follow, result, options, types, env);
+        return export_through<D>(sink.store(), sink, pack_layers, follow, input, options, types, env);
     } else {
         scratch_store store{staging_folder(sink)};
-        return export_through<D>(store, sink, pack_layers, follow, result, options, types, env);
+        return export_through<D>(store, sink, pack_layers, follow, input, options, types, env);
     }
 }
 
@@ -303,17 +333,25 @@ class exporter {
 
     /// Exports `result`. Throws a shiplap::error, and then nothing has become visible in the sink.
     exported_image operator()(build_result const& result, export_options const& options = {}) {
-        auto const pack_layers = [&](auto& store, auto& take) {
-            detail::pack_all<Digest>(result, codec_, store, options.force_compression, env_, take);
-        };
-        return detail::export_into<Digest>(sink_, pack_layers, detail::no_follower, result, options,
-                                           table_of<MediaTypes>, env_);
+        return export_all(result, options);
+    }
+    /// The same for several platforms, under an index.
+    exported_image operator()(export_input const& platforms, export_options const& options = {}) {
+        return export_all(platforms, options);
     }
 
     [[nodiscard]] Sink& sink() noexcept { return sink_; }
     [[nodiscard]] Env& env() noexcept { return env_; }
 
   private:
+    exported_image export_all(export_input const& input, export_options const& options) {
+        auto const pack_layers = [&](build_result const& result, auto& store, auto& shared, auto& take) {
+            detail::pack_all<Digest>(result, codec_, store, options.force_compression, env_, shared, take);
+        };
+        return detail::export_into<Digest>(sink_, pack_layers, detail::no_follower, input, options,
+                                           table_of<MediaTypes>, env_);
+    }
+
     Codec codec_;
     Sink sink_;
     Env env_;

@@ -1,8 +1,9 @@
 #pragma once
 // metadata: what an export made, as the JSON object that build tools read from --metadata-file.
 //
-//   containerimage.digest           digest of the root manifest
-//   containerimage.config.digest    digest of the configuration, which Docker calls the image id
+//   containerimage.digest           digest of the root: a manifest or an index
+//   containerimage.config.digest    digest of the configuration, which Docker calls the image id; absent for an
+//                                   index, below which there may be several
 //   containerimage.descriptor       the root's descriptor
 //   image.name                      comma-separated, normalised; absent without a name
 //
@@ -20,7 +21,8 @@ class metadata {
   public:
     void add(exported_image const& image) {
         set("containerimage.digest", detail::json_text(image.root.digest.text()));
-        set("containerimage.config.digest", detail::json_text(image.config.digest.text()));
+        if (is_manifest_type(image.root.media_type))
+            set("containerimage.config.digest", detail::json_text(image.config.digest.text()));
         set("containerimage.descriptor", to_json(image.root));
         std::string names;
         for (auto const& name : image.names) names += (names.empty() ? "" : ",") + name;

@@ -7,6 +7,7 @@
 #include <shiplap/export/attributes.hpp>
 #include <shiplap/export/option_values.hpp>
 #include <shiplap/export/policies.hpp>
+#include <shiplap/export/result.hpp>
 #include <shiplap/image/reference.hpp>
 
 #include <range/v3/algorithm/find.hpp>
@@ -42,10 +43,16 @@ struct export_spec {
     bool dangling_only_unnamed = false; ///< only if there is no other name
     bool canonical_names = false;       ///< the store also knows it as <name>@<digest>
     builtin_codecs::variant codec = gzip{};
-    bool force_compression = false; ///< also repack layers that come as blobs
-    bool oci_types = false;         ///< OCI media types, else Docker's
-    annotation_map annotations;     ///< of the manifest
+    bool force_compression = false;  ///< also repack layers that come as blobs
+    bool oci_types = false;          ///< OCI media types, else Docker's
+    bool docker_types_asked = false; ///< Docker's were asked for; otherwise attestations take OCI's
+    annotation_map annotations;      ///< of every manifest
     annotation_map descriptor_annotations;
+    std::vector<platform_annotations>
+        for_platforms; ///< of the manifest of one platform, and of its descriptor
+    annotation_map index_annotations, index_descriptor_annotations;
+    attestation_form attestations_as = attestation_form::image;
+    bool attestations_inline = false;  ///< attestations that are inline_only count, too
     std::optional<std::int64_t> epoch; ///< seconds since 1970: latest time in config and history
     bool rewrite_timestamps = false;   ///< clamp times inside the layers to `epoch` as well
     std::optional<std::string> config; ///< JSON of the image configuration to start from
@@ -105,7 +112,7 @@ class spec_builder {
     };
     static constexpr unsigned image = 1, archives = 2 | 4, images = image | archives, files = 8 | 16,
                               all = images | files;
-    static std::array<option_rule, 21> const rules;
+    static std::array<option_rule, 22> const rules;
 
     [[nodiscard]] bool is_image() const { return (static_cast<unsigned>(spec_.type) & images) != 0; }
 
@@ -178,6 +185,9 @@ class spec_builder {
     void set_oci_artifact(std::string const& key, std::string const& value) {
         oci_artifact_ = parse_bool(key, value, empty_bool::is_error);
     }
+    void set_inline(std::string const& key, std::string const& value) {
+        attestations_inline_ = parse_bool(key, value, empty_bool::is_error);
+    }
     void set_compatibility(std::string const& key, std::string const& value) {
         auto const number = parse_integer(value);
         if (!number || (*number != 10 && *number != 20 && *number != 30))
@@ -206,14 +216,22 @@ class spec_builder {
                                    "; known are manifest, manifest-descriptor, index, index-descriptor"};
         annotated_ = true;
         if (to.type != "manifest") needs_oci_annotations_ = true;
-        if (to.type.starts_with("index")) index_annotations_ = true;
-        if (!to.platform.empty()) {
-            spec_.warnings.push_back(
-                "annotation " + printable(to.key) + " is for platform " + to.platform +
-                " of a multi-platform image; this one has a single manifest, so it is left out");
-            return;
+        if (to.type == "index") {
+            spec_.index_annotations[to.key] = value; // of which there is one: a platform selects nothing
+        } else if (to.type == "index-descriptor") {
+            spec_.index_descriptor_annotations[to.key] = value;
+        } else if (to.platform.empty()) {
+            (to.type == "manifest" ? spec_.annotations : spec_.descriptor_annotations)[to.key] = value;
+        } else {
+            auto& one = annotations_for(parse_platform(to.platform));
+            (to.type == "manifest" ? one.manifest : one.descriptor)[to.key] = value;
         }
-        (to.type == "manifest" ? spec_.annotations : spec_.descriptor_annotations)[to.key] = value;
+    }
+
+    platform_annotations& annotations_for(platform const& wanted) {
+        for (auto& one : spec_.for_platforms)
+            if (one.platform == wanted) return one;
+        return spec_.for_platforms.emplace_back(platform_annotations{.platform = wanted});
     }
 
     void choose_codec() {
@@ -264,8 +282,10 @@ class spec_builder {
                 throw option_error{"oci-mediatypes",
                                    "cannot export annotations with \"oci-mediatypes=false\""};
         }
-        if (index_annotations_)
-            throw option_error{"annotation", "index annotations not supported for single platform export"};
+        spec_.docker_types_asked = !spec_.oci_types && oci_types_;
+        bool const as_artifact = oci_artifact_.value_or(compatibility_ == 30 && spec_.oci_types);
+        spec_.attestations_as = as_artifact ? attestation_form::artifact : attestation_form::image;
+        spec_.attestations_inline = attestations_inline_.value_or(spec_.type == output_type::image);
     }
 
     [[noreturn]] static void conflict(std::string const& option) {
@@ -294,12 +314,12 @@ class spec_builder {
 
     export_spec spec_;
     std::optional<std::int64_t> level_;
-    std::optional<bool> oci_types_, oci_artifact_;
+    std::optional<bool> oci_types_, oci_artifact_, attestations_inline_;
     std::optional<int> compatibility_;
-    bool annotated_ = false, needs_oci_annotations_ = false, index_annotations_ = false;
+    bool annotated_ = false, needs_oci_annotations_ = false;
 };
 
-inline constexpr std::array<spec_builder::option_rule, 21> spec_builder::rules{{
+inline constexpr std::array<spec_builder::option_rule, 22> spec_builder::rules{{
     {"type", all, nullptr},
     {"dest", archives | files, &spec_builder::set_destination},
     {"tar", archives, &spec_builder::set_tar},
@@ -317,6 +337,7 @@ inline constexpr std::array<spec_builder::option_rule, 21> spec_builder::rules{{
     {"force-compression", images, &spec_builder::set_force},
     {"oci-mediatypes", images, &spec_builder::set_oci_types},
     {"oci-artifact", images, &spec_builder::set_oci_artifact},
+    {"attestation-inline", images, &spec_builder::set_inline},
     {"compatibility-version", images, &spec_builder::set_compatibility},
     {"source-date-epoch", all, &spec_builder::set_epoch},
     {"rewrite-timestamp", all, &spec_builder::set_rewrite},

@@ -125,6 +125,8 @@ inline json json_texts(std::vector<std::string> const& values) {
 /// Takes the events of the parser, builds the value, and refuses what parse_json() promises to refuse.
 class strict_json_builder {
   public:
+    explicit strict_json_builder(bool names_are_data) : all_names_are_data_{names_are_data} {}
+
     bool null() { return put(json(nullptr)); }
     bool boolean(bool value) { return put(json_scalar(json::value_t::boolean, value)); }
     bool number_integer(std::int64_t value) { return put(json_scalar(json::value_t::number_integer, value)); }
@@ -186,8 +188,8 @@ class strict_json_builder {
         if (depth_ == max_document_depth)
             return refuse("nested deeper than " + std::to_string(max_document_depth) + " levels");
         std::string_view const name = depth_ == 0 ? std::string_view{} : open_[depth_ - 1].name;
-        bool const names_are_data =
-            name == "annotations" || name == "Labels" || name == "Volumes" || name == "ExposedPorts";
+        bool const names_are_data = all_names_are_data_ || name == "annotations" || name == "Labels" ||
+                                    name == "Volumes" || name == "ExposedPorts";
         auto& placed = place_value(std::move(value));
         open_[depth_++] = {&placed, names_are_data};
         return true;
@@ -212,6 +214,7 @@ class strict_json_builder {
         return out;
     }
 
+    bool all_names_are_data_;
     json root_;
     std::array<level, max_document_depth> open_;
     std::size_t depth_ = 0;
@@ -243,22 +246,28 @@ inline std::string escape_html(std::string_view plain) {
 
 } // namespace detail
 
+/// What may be otherwise in documents that are passed on and not acted upon.
+struct json_rules {
+    std::size_t max_size = max_document_size; ///< bytes
+    bool names_are_data = false;              ///< names may differ only in case, wherever they are
+};
+
 /// Reads a document under the rules above. `subject` names it in messages: a path, a digest. Throws
 /// format_error that tells line and column, or the place as a JSON pointer.
-inline json parse_json(std::string_view text, std::string_view subject) {
+inline json parse_json(std::string_view text, std::string_view subject, json_rules const& rules = {}) {
     auto const fail = [&](std::string reason) {
         return format_error{"parse JSON", std::string{subject}, std::move(reason)};
     };
-    if (text.size() > max_document_size)
+    if (text.size() > rules.max_size)
         throw fail("has " + std::to_string(text.size()) + " bytes, at most " +
-                   std::to_string(max_document_size) + " are read");
+                   std::to_string(rules.max_size) + " are read");
     if (text.starts_with("\xef\xbb\xbf")) throw fail("starts with a byte order mark, which JSON must not");
     if (auto const zero = text.find('\0'); zero != text.npos) // to the parser that would be the end
         throw fail("has a zero byte at offset " + std::to_string(zero));
 
     // The parser itself instead of json::sax_parse(), which also instantiates the readers of all binary formats; and
     // that of nlohmann::json, which the library's header instantiates anyway and which gives the same events.
-    detail::strict_json_builder builder;
+    detail::strict_json_builder builder{rules.names_are_data};
     using input = decltype(nlohmann::detail::input_adapter(text.data(), text.data()));
     nlohmann::detail::parser<nlohmann::json, input> parser{
         nlohmann::detail::input_adapter(text.data(), text.data() + text.size())};

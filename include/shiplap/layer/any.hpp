@@ -40,6 +40,11 @@ class any_layer_source {
     /// The same for who verifies digest and size anyway.
     [[nodiscard]] any_replayable_source unverified_reader() const { return self_->unverified_reader(); }
 
+    /// Whether one is a copy of the other, so that both are the same source.
+    [[nodiscard]] bool is_same_as(any_layer_source const& other) const noexcept {
+        return self_ == other.self_;
+    }
+
     /// 0 where the source cannot tell.
     [[nodiscard]] std::uint64_t estimated_size() const { return self_->estimated_size(); }
     [[nodiscard]] std::string description() const { return self_->description(); }
