@@ -29,7 +29,6 @@ TEST_CASE("a thread_pool runs every task once, and all before it is gone", "[exe
 }
 
 TEST_CASE("a thread_pool runs tasks at the same time", "[executor]") {
-    thread_pool pool{2};
     std::mutex mutex;
     std::condition_variable changed;
     int met = 0;
@@ -39,6 +38,7 @@ TEST_CASE("a thread_pool runs tasks at the same time", "[executor]") {
         changed.notify_all();
         changed.wait(lock, [&] { return met >= 2; });
     };
+    thread_pool pool{2}; // gone before what its tasks refer to
     pool.post(meet);
     pool.post(meet);
     std::unique_lock lock{mutex};
