@@ -4,9 +4,11 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <future>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -43,15 +45,19 @@ class noted {
     void operator=(std::string text) {
         std::lock_guard const lock{mutex_};
         text_ = std::move(text);
+        changed_.notify_all();
     }
-    [[nodiscard]] std::string text() const {
-        std::lock_guard const lock{mutex_};
-        return text_;
+    /// The server may note it a little after the client has all that it wants.
+    [[nodiscard]] std::string text() {
+        std::unique_lock lock{mutex_};
+        changed_.wait_for(lock, std::chrono::seconds{10}, [this] { return text_.has_value(); });
+        return text_.value_or("");
     }
 
   private:
-    mutable std::mutex mutex_;
-    std::string text_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::optional<std::string> text_;
 };
 
 std::string pattern(std::size_t size) {
