@@ -42,6 +42,11 @@ template <class Store, image_sink Sink>
 void deliver(Store const& store, location const& from, location const& to, Sink sink,
              progress_display& display) {
     auto const root = resolve_in(store, from);
+    if (to.transport == "docker")
+        if (auto const wanted = reference::parse(to.name).digest(); wanted && *wanted != root.digest)
+            throw option_error{"DST", to.name,
+                               "the image is " + root.digest.text() +
+                                   ", not what the digest in this name says"};
     auto names = names_for(store, from, to, root);
     std::erase(names, image_name{});
     copy_env env{display};
@@ -59,7 +64,7 @@ void copy_image(std::string const& source, std::string const& destination, commo
     auto const to = parse_location("DST", destination, common.store);
     if (to.path == "-" && ::isatty(STDOUT_FILENO) != 0)
         throw option_error{"DST", "refusing to write an archive to a terminal; name a file or redirect it"};
-    auto const registries = open_registries(common);
+    auto const registries = open_registries(common, progress_ref{display});
     auto const opened = open_source(from, registries);
     begin_interruptible_work();
     std::visit(

@@ -249,9 +249,16 @@ bool makes_an_image(attributes const& given) {
 }
 
 std::vector<export_spec> parse_outputs(export_arguments const& arguments, common_options const& common) {
-    if (arguments.outputs.empty())
+    if (arguments.outputs.empty()) {
+        for (std::string_view const command : {"copy", "inspect", "index"})
+            if (!arguments.inputs.empty() && detail::edit_distance(arguments.inputs.front(), command) <= 2 &&
+                !std::filesystem::exists(arguments.inputs.front()))
+                throw option_error{"INPUT", "'" + printable(arguments.inputs.front()) +
+                                                "' is neither a subcommand nor there; did you mean '" +
+                                                std::string{command} + "'?"};
         throw option_error{"--output",
                            "is missing: say where the image goes, such as -o type=oci,dest=image.tar"};
+    }
     auto const digest = builtin_digests::named(arguments.digest);
     if (!digest)
         throw option_error{"--digest", "unknown algorithm '" + printable(arguments.digest) + "'; known are " +
@@ -272,8 +279,10 @@ std::vector<export_spec> parse_outputs(export_arguments const& arguments, common
                                 [&](attribute const& a) { return a.key == key; }) != given.end();
         };
         if (epoch != nullptr && !has("source-date-epoch")) given.push_back({"source-date-epoch", epoch, 0});
+        bool unused_tags = false;
         if (makes_an_image(given)) {
-            if (!tags.empty() && !has("name")) given.push_back({"name", tags, 0});
+            unused_tags = !tags.empty() && has("name");
+            if (!tags.empty() && !unused_tags) given.push_back({"name", tags, 0});
             for (auto const& annotation : arguments.annotations) add_annotation(given, annotation);
         }
         for (auto const& one : given)
@@ -281,6 +290,9 @@ std::vector<export_spec> parse_outputs(export_arguments const& arguments, common
         auto spec = export_spec::from(given);
         spec.digest = *digest;
         spec.store = common.store;
+        if (unused_tags)
+            spec.warnings.push_back("--tag " + tags +
+                                    " does not count for an output that has a name= of its own");
         specs.push_back(std::move(spec));
     }
 
@@ -311,7 +323,7 @@ void export_images(export_arguments const& arguments, common_options const& comm
     auto builds = parse_builds(arguments);
     keep_timestamps const timestamps;
     export_env_of_command env{shared_pool{common.jobs}, progress_ref{display}, timestamps_ref{timestamps},
-                              open_registries(common)};
+                              open_registries(common, progress_ref{display})};
     if (arguments.from) base_source.emplace(open_source(parse_base(arguments, common), env.registries));
     begin_interruptible_work();
     if (arguments.from) {

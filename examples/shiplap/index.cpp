@@ -142,10 +142,15 @@ void create_index(std::string const& name, std::vector<std::string> const& image
     for (auto const& annotation : annotations) wanted.push_back(parse_annotation(annotation));
 
     begin_interruptible_work();
-    auto const registries = open_registries(common);
+    auto const registries = open_registries(common, progress_ref{display});
     memory_store documents;
     joined_images joined{documents};
     for (auto const& image : images) {
+        for (std::string_view const elsewhere : {"oci-layout:", "oci-archive:", "docker-archive:", "store:"})
+            if (image.starts_with(elsewhere))
+                throw option_error{"IMAGE", "'" + printable(image) +
+                                                "' is in no registry; push it first: shiplap copy " +
+                                                printable(image) + " docker://NAME"};
         auto const from =
             reference::parse(image.starts_with("docker://") ? image.substr(9) : image).with_default_tag();
         auto const source = registries.source(from);

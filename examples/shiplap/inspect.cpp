@@ -130,7 +130,7 @@ void print_manifest(json const& image) {
 
 void inspect_image(std::string const& image, bool as_json, common_options const& common) {
     auto const where = parse_location("IMAGE", image, common.store);
-    auto const registries = open_registries(common);
+    auto const registries = open_registries(common, progress_ref{});
     auto const source = open_source(where, registries);
     begin_interruptible_work();
     auto const root = std::visit([&](auto const& store) { return resolve_in(store, where); }, source);

@@ -6,6 +6,7 @@
 #include "interruption.hpp"
 
 #include <chrono>
+#include <string>
 
 #include <unistd.h>
 
@@ -28,9 +29,16 @@ std::string state_folder(common_options const& common) {
 
 } // namespace
 
-curl_registries open_registries(common_options const& common) {
+curl_registries open_registries(common_options const& common, progress_ref progress) {
+    auto const tell = [progress](remote_error const& failure, std::chrono::milliseconds pause) {
+        if (pause < std::chrono::seconds{1}) return; // over before it is read
+        auto const seconds = std::to_string((pause.count() + 500) / 1000);
+        progress.warn(std::string{failure.what()} + "; trying again in " + seconds + " s");
+    };
+
     return curl_registries{{.network = {.heartbeat = check_interrupted, .trusted = common.trusted},
                             .retries = {.budget = std::chrono::seconds{common.retry_seconds}},
+                            .retry_notice = tell,
                             .insecure = common.insecure,
                             .transfers = common.transfers,
                             .state_folder = state_folder(common)}};

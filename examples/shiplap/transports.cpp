@@ -25,7 +25,13 @@ location parse_location(char const* role, std::string const& text, std::string c
         if (!rest.starts_with("//"))
             throw option_error{role, "'" + printable(text) +
                                          "': expected docker://NAME, such as docker://r.io/app:1"};
-        where.name = reference::parse(rest.substr(2)).with_default_tag().text();
+        auto const name = rest.substr(2), first = name.substr(0, name.find(':'));
+        if (name.find('/') == std::string::npos &&
+            (first.find('.') != std::string::npos || first == "localhost"))
+            throw option_error{role, "'" + printable(text) +
+                                         "' names a registry without a repository: write docker://" +
+                                         printable(first) + "/REPOSITORY:TAG"};
+        where.name = reference::parse(name).with_default_tag().text();
         return where;
     }
     if (where.transport == "store") {

@@ -8571,6 +8571,9 @@ inline given_names names_for(std::vector<reference> const& names, digest const& 
         return name_of(reference::parse(name + "@" + root.text()));
     };
     for (auto const& name : names) {
+        if (name.digest() && *name.digest() != root)
+            throw option_error{"name", name.text(),
+                               "the image is " + root.text() + ", not what the digest in its name says"};
         out.told.push_back(name.text());
         if (!options.by_digest) out.known_as.push_back(name_of(name));
         if (!name.digest() && (options.by_digest || options.canonical_names))
@@ -11778,14 +11781,7 @@ exported_image push_image(Sink remote, std::string const& store, export_spec con
     bool needs_download = false;
     for (auto const& result : input.results) needs_download |= result.base && result.base->is_remote;
     bool const keep = spec.keep.value_or(!needs_download);
-    if (!keep) {
-        auto image = export_spec_into(remote, no_follower, spec, input, env);
-        if (!spec.keep)
-            image.warnings.emplace_back(
-                "the image is not kept in the local store, because that would mean to "
-                "download the base image; say store=true for that");
-        return image;
-    }
+    if (!keep) return export_spec_into(remote, no_follower, spec, input, env);
     remote.connect();
     layout_sink local{store};
     background_copy under_way{local.store(), remote, env.progress};

@@ -1540,7 +1540,7 @@ inline registry_error refusal(std::string operation, std::string subject, regist
     if (!body.message.empty()) reason += " (" + printable(body.message) + ")";
     auto const& name = access.name.empty() ? access.registry.authority() : access.name;
     if (detail::wants_tls(body.message))
-        reason += "; it speaks TLS: put its certificate authority into /etc/containers/certs.d/" +
+        reason += "; it speaks TLS: put its certificate authority into ~/.config/containers/certs.d/" +
                   printable(name) + "/ca.crt, or use registry.insecure=true (--insecure)";
     else if (by == access.registry)
         reason += detail::advice(answer.status, body.code, transient, "docker login " + printable(name));
@@ -2489,14 +2489,15 @@ inline transport_error proxy_refuses(curl_outcome const& of) {
 
 inline transport_error tls_failure(curl_outcome const& of) {
     auto const host = "'" + printable(of.to.authority()) + "'";
-    auto const certs = "/etc/docker/certs.d/" + printable(of.to.authority());
+    auto const certs = "~/.config/containers/certs.d/" + printable(of.to.authority());
     auto const says = [&](std::string_view words) { return of.words.find(words) != std::string::npos; };
     auto const fail = [&](std::string reason, bool retryable = false) {
         return make_failure(of, transport_failure::tls, retryable, std::move(reason));
     };
     // OpenSSL's names for bytes that are no TLS.
     if (says("wrong version number") || says("http request") || says("packet length too long"))
-        return fail(host + " speaks plain HTTP where HTTPS was expected; use registry.insecure=true");
+        return fail(host +
+                    " speaks plain HTTP where HTTPS was expected; use registry.insecure=true (--insecure)");
     if (says("certificate required") || says("bad certificate"))
         return fail(host + " wants a client certificate: put client.cert and client.key into " + certs);
     if (of.result == CURLE_SSL_CERTPROBLEM || of.result == CURLE_SSL_CACERT_BADFILE)
@@ -4057,9 +4058,11 @@ concept pause_clock = requires(C& clock, std::chrono::milliseconds length) {
     clock.sleep(length);
 };
 
-/// The real time. `heartbeat` is called five times a second while it sleeps, and may throw.
+/// The real time.
 struct steady_pauses {
-    std::function<void()> heartbeat{};
+    std::function<void()> heartbeat{}; ///< called five times a second while it sleeps; may throw
+    /// Told of each failure that is not the last, and of the pause that follows; on any thread.
+    std::function<void(remote_error const&, std::chrono::milliseconds)> notice{};
 
     [[nodiscard]] static std::chrono::steady_clock::time_point now() {
         return std::chrono::steady_clock::now();
@@ -4157,6 +4160,11 @@ class retry_session {
     }
 
   private:
+    void announce(remote_error const& failure, std::chrono::milliseconds pause) {
+        if constexpr (requires { clock_.notice(failure, pause); })
+            if (clock_.notice) clock_.notice(failure, pause);
+    }
+
     template <class Failure>
     void retry_or_throw(Failure const& failure, failure_facts facts) {
         facts.attempts = ++attempts_;
@@ -4168,11 +4176,16 @@ class retry_session {
             policy_.budget - std::chrono::floor<std::chrono::milliseconds>(now - *failing_since_);
         if (!facts.retryable || left.count() <= 0 || unreachable_ >= policy_.connect_attempts)
             give_up(failure, std::move(facts), "");
-        if (!wants_pause(facts)) return clock_.sleep(std::min(next_pause(), left));
+        if (!wants_pause(facts)) {
+            auto const pause = std::min(next_pause(), left);
+            announce(failure, pause);
+            return clock_.sleep(pause);
+        }
         if (*facts.retry_after > left) {
             auto const more = "; it asks to come back in " + detail::in_words(*facts.retry_after);
             give_up(failure, std::move(facts), more);
         }
+        announce(failure, *facts.retry_after);
         pauses_.extend(host_, now + *facts.retry_after);
         wait_for_host();
     }
@@ -5141,6 +5154,8 @@ namespace shiplap {
 struct curl_registries_options {
     curl_options network{};
     retry_policy retries{};
+    /// See steady_pauses.
+    std::function<void(remote_error const&, std::chrono::milliseconds)> retry_notice{};
     bool insecure = false;      ///< see registry_options
     unsigned transfers = 4;     ///< at once, for each sink
     std::string state_folder{}; ///< see registry_options
@@ -5155,7 +5170,7 @@ class curl_registries {
         : options_{with_user_agent(std::move(options))},
           known_{std::make_shared<known_repositories>(options_.state_folder)},
           over_{authenticated{curl_transport{options_.network}}, options_.retries,
-                steady_pauses{options_.network.heartbeat}} {}
+                steady_pauses{options_.network.heartbeat, options_.retry_notice}} {}
 
     /// Pushes to all `names`. What is left open in `how` is as these options say.
     [[nodiscard]] registry_sink<transport_type> sink(std::vector<reference> const& names,

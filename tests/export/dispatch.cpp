@@ -274,3 +274,18 @@ TEST_CASE("names that wait for the digest are known to the store", "[dispatch]")
         CHECK(store.resolve(name).digest == image.root.digest);
     }
 }
+
+TEST_CASE("a digest in a name is that of the image", "[dispatch]") {
+    temp_dir dir;
+    auto const result = sample(dir);
+    auto const into = [&](std::string const& name) {
+        auto spec = export_spec::from(parse_attributes("type=image,name=" + name));
+        spec.store = dir / "store";
+        return export_image(spec, result);
+    };
+    CHECK_THROWS_WITH(into("r.io/app@sha256:" + std::string(64, '0')),
+                      contains("not what the digest in its name says"));
+    CHECK_FALSE(std::filesystem::exists(dir / "store"));
+    auto const root = into("r.io/app:1").root.digest.text();
+    CHECK(into("r.io/app@" + root).root.digest.text() == root);
+}

@@ -40,7 +40,7 @@ TEST_CASE("results of libcurl say what to do", "[registry][curl]") {
         {CURLE_SSL_CONNECT_ERROR, "SSL_ERROR_SYSCALL", 0, 0, 0, transport_failure::tls, true,
          "no TLS connection"},
         {CURLE_PEER_FAILED_VERIFICATION, "", 0, 20, 0, transport_failure::tls, false,
-         "/etc/docker/certs.d/r.io:5000/ca.crt"},
+         "~/.config/containers/certs.d/r.io:5000/ca.crt"},
         {CURLE_PEER_FAILED_VERIFICATION, "", 0, 10, 0, transport_failure::tls, false, "has expired"},
         {CURLE_PEER_FAILED_VERIFICATION, "", 0, 9, 0, transport_failure::tls, false, "not valid yet"},
         {CURLE_SSL_CERTPROBLEM, "no such key", 0, 0, 0, transport_failure::tls, false, "no such key"},

@@ -541,7 +541,7 @@ TEST_CASE("certificates are verified", "[registry][curl]") {
         auto const failure = failure_of([&] { plain.send(request); });
         CHECK(failure.kind() == transport_failure::tls);
         CHECK_FALSE(failure.facts().retryable);
-        CHECK_THAT(failure.what(), contains("is not trusted: add its CA as /etc/docker/certs.d/" +
+        CHECK_THAT(failure.what(), contains("is not trusted: add its CA as ~/.config/containers/certs.d/" +
                                             server.authority() + "/ca.crt, or use registry.insecure=true"));
 
         auto knowing = with(known);

@@ -103,7 +103,8 @@ TEST_CASE("a refusal is one sentence that says what to do", "[registry]") {
         refused(400, "Client sent an HTTP request to an HTTPS server.\n").reason() ==
         "registry-1.docker.io answered 400 (Client sent an HTTP request to an HTTPS server.); it speaks TLS: "
         "put its "
-        "certificate authority into /etc/containers/certs.d/docker.io/ca.crt, or use registry.insecure=true "
+        "certificate authority into ~/.config/containers/certs.d/docker.io/ca.crt, or use "
+        "registry.insecure=true "
         "(--insecure)");
 }
 

@@ -452,3 +452,21 @@ TEST_CASE("the real clock sleeps as long as it is told", "[registry]") {
     CHECK(slept >= 20ms);
     CHECK(slept < 2s);
 }
+
+TEST_CASE("who wants to know hears of each failure and of the pause that follows", "[registry]") {
+    std::vector<std::pair<std::string, milliseconds>> heard;
+    steady_pauses const clock{{}, [&](remote_error const& failure, milliseconds pause) {
+                                  heard.emplace_back(failure.reason(), pause);
+                              }};
+    script const transport{{}, {reply{503, {}, "busy"}, lost{}, reply{}}};
+    retrying over{transport, retry_policy{.first_pause = 2ms}, clock};
+    CHECK(over.send({.method = "GET",
+                     .target = url::parse("https://r.io/v2/"),
+                     .access = {.registry = url::parse("https://r.io/").from()}})
+              .status == 200);
+    REQUIRE(heard.size() == 2);
+    CHECK_THAT(heard[0].first, contains("503"));
+    CHECK(heard[0].second <= 2ms);
+    CHECK(heard[1].first == "lost");
+    CHECK(heard[1].second <= 4ms);
+}

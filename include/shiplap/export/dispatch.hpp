@@ -123,14 +123,7 @@ exported_image push_image(Sink remote, std::string const& store, export_spec con
     bool needs_download = false;
     for (auto const& result : input.results) needs_download |= result.base && result.base->is_remote;
     bool const keep = spec.keep.value_or(!needs_download);
-    if (!keep) {
-        auto image = export_spec_into(remote, no_follower, spec, input, env);
-        if (!spec.keep)
-            image.warnings.emplace_back(
-                "the image is not kept in the local store, because that would mean to "
-                "download the base image; say store=true for that");
-        return image;
-    }
+    if (!keep) return export_spec_into(remote, no_follower, spec, input, env);
     remote.connect();
     layout_sink local{store};
     background_copy under_way{local.store(), remote, env.progress};

@@ -146,6 +146,9 @@ inline given_names names_for(std::vector<reference> const& names, digest const& 
         return name_of(reference::parse(name + "@" + root.text()));
     };
     for (auto const& name : names) {
+        if (name.digest() && *name.digest() != root)
+            throw option_error{"name", name.text(),
+                               "the image is " + root.text() + ", not what the digest in its name says"};
         out.told.push_back(name.text());
         if (!options.by_digest) out.known_as.push_back(name_of(name));
         if (!name.digest() && (options.by_digest || options.canonical_names))

@@ -50,6 +50,8 @@
 #include <shiplap/sink/push_target.hpp>
 #include <shiplap/version.hpp>
 
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -60,6 +62,8 @@ namespace shiplap {
 struct curl_registries_options {
     curl_options network{};
     retry_policy retries{};
+    /// See steady_pauses.
+    std::function<void(remote_error const&, std::chrono::milliseconds)> retry_notice{};
     bool insecure = false;      ///< see registry_options
     unsigned transfers = 4;     ///< at once, for each sink
     std::string state_folder{}; ///< see registry_options
@@ -74,7 +78,7 @@ class curl_registries {
         : options_{with_user_agent(std::move(options))},
           known_{std::make_shared<known_repositories>(options_.state_folder)},
           over_{authenticated{curl_transport{options_.network}}, options_.retries,
-                steady_pauses{options_.network.heartbeat}} {}
+                steady_pauses{options_.network.heartbeat, options_.retry_notice}} {}
 
     /// Pushes to all `names`. What is left open in `how` is as these options say.
     [[nodiscard]] registry_sink<transport_type> sink(std::vector<reference> const& names,

@@ -63,14 +63,15 @@ inline transport_error proxy_refuses(curl_outcome const& of) {
 
 inline transport_error tls_failure(curl_outcome const& of) {
     auto const host = "'" + printable(of.to.authority()) + "'";
-    auto const certs = "/etc/docker/certs.d/" + printable(of.to.authority());
+    auto const certs = "~/.config/containers/certs.d/" + printable(of.to.authority());
     auto const says = [&](std::string_view words) { return of.words.find(words) != std::string::npos; };
     auto const fail = [&](std::string reason, bool retryable = false) {
         return make_failure(of, transport_failure::tls, retryable, std::move(reason));
     };
     // OpenSSL's names for bytes that are no TLS.
     if (says("wrong version number") || says("http request") || says("packet length too long"))
-        return fail(host + " speaks plain HTTP where HTTPS was expected; use registry.insecure=true");
+        return fail(host +
+                    " speaks plain HTTP where HTTPS was expected; use registry.insecure=true (--insecure)");
     if (says("certificate required") || says("bad certificate"))
         return fail(host + " wants a client certificate: put client.cert and client.key into " + certs);
     if (of.result == CURLE_SSL_CERTPROBLEM || of.result == CURLE_SSL_CACERT_BADFILE)

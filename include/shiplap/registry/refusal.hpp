@@ -182,7 +182,7 @@ inline registry_error refusal(std::string operation, std::string subject, regist
     if (!body.message.empty()) reason += " (" + printable(body.message) + ")";
     auto const& name = access.name.empty() ? access.registry.authority() : access.name;
     if (detail::wants_tls(body.message))
-        reason += "; it speaks TLS: put its certificate authority into /etc/containers/certs.d/" +
+        reason += "; it speaks TLS: put its certificate authority into ~/.config/containers/certs.d/" +
                   printable(name) + "/ca.crt, or use registry.insecure=true (--insecure)";
     else if (by == access.registry)
         reason += detail::advice(answer.status, body.code, transient, "docker login " + printable(name));

@@ -46,9 +46,11 @@ concept pause_clock = requires(C& clock, std::chrono::milliseconds length) {
     clock.sleep(length);
 };
 
-/// The real time. `heartbeat` is called five times a second while it sleeps, and may throw.
+/// The real time.
 struct steady_pauses {
-    std::function<void()> heartbeat{};
+    std::function<void()> heartbeat{}; ///< called five times a second while it sleeps; may throw
+    /// Told of each failure that is not the last, and of the pause that follows; on any thread.
+    std::function<void(remote_error const&, std::chrono::milliseconds)> notice{};
 
     [[nodiscard]] static std::chrono::steady_clock::time_point now() {
         return std::chrono::steady_clock::now();
@@ -146,6 +148,11 @@ class retry_session {
     }
 
   private:
+    void announce(remote_error const& failure, std::chrono::milliseconds pause) {
+        if constexpr (requires { clock_.notice(failure, pause); })
+            if (clock_.notice) clock_.notice(failure, pause);
+    }
+
     template <class Failure>
     void retry_or_throw(Failure const& failure, failure_facts facts) {
         facts.attempts = ++attempts_;
@@ -157,11 +164,16 @@ class retry_session {
             policy_.budget - std::chrono::floor<std::chrono::milliseconds>(now - *failing_since_);
         if (!facts.retryable || left.count() <= 0 || unreachable_ >= policy_.connect_attempts)
             give_up(failure, std::move(facts), "");
-        if (!wants_pause(facts)) return clock_.sleep(std::min(next_pause(), left));
+        if (!wants_pause(facts)) {
+            auto const pause = std::min(next_pause(), left);
+            announce(failure, pause);
+            return clock_.sleep(pause);
+        }
         if (*facts.retry_after > left) {
             auto const more = "; it asks to come back in " + detail::in_words(*facts.retry_after);
             give_up(failure, std::move(facts), more);
         }
+        announce(failure, *facts.retry_after);
         pauses_.extend(host_, now + *facts.retry_after);
         wait_for_host();
     }
