@@ -331,6 +331,7 @@ void export_images(export_arguments const& arguments, common_options const& comm
         for (auto& build : builds) build.result.base = read_base_from(*base_source, where, build.wanted);
     }
     std::vector<build_result> results;
+    results.reserve(builds.size());
     for (auto& build : builds) results.push_back(std::move(build.result));
     export_input const what{results, results.size() > 1};
     for (auto const& spec : specs) check_export(spec, what);

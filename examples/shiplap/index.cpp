@@ -139,6 +139,7 @@ void create_index(std::string const& name, std::vector<std::string> const& image
         throw option_error{"NAME", "'" + printable(name) +
                                        "' has a digest, which only the result can tell; give a tag"};
     std::vector<std::pair<detail::annotation_key, std::string>> wanted;
+    wanted.reserve(annotations.size());
     for (auto const& annotation : annotations) wanted.push_back(parse_annotation(annotation));
 
     begin_interruptible_work();

@@ -8662,6 +8662,7 @@ descriptor put_root(std::vector<exported_platform> const& platforms, bool as_ind
                     export_options const& options, media_type_table const& types, Store& store) {
     if (!as_index) return platforms.front().manifest;
     std::vector<descriptor> entries;
+    entries.reserve(2 * platforms.size());
     for (auto const& platform : platforms) entries.push_back(platform.manifest);
     for (auto const& platform : platforms)
         if (platform.attestations) entries.push_back(*platform.attestations);
@@ -9503,6 +9504,7 @@ class layout_archive {
         std::map<digest, descriptor> sorted;
         for (auto const& node : graph.contents) sorted.try_emplace(node.what.digest, node.what);
         std::vector<descriptor> order;
+        order.reserve(sorted.size());
         for (auto& [name, what] : sorted) order.push_back(std::move(what));
         return order;
     }
@@ -12088,6 +12090,7 @@ inline std::vector<attestation> read_attestations(std::string const& path, std::
             throw error{error_code::not_found, "read attestation", path, "the bundle is empty"};
         std::sort(files.begin(), files.end()); // readdir() has no order
         std::vector<attestation> out;
+        out.reserve(files.size());
         for (auto const& file : files)
             out.push_back(parse_statement(detail::read_attestation_file(file), file, type));
         return out;

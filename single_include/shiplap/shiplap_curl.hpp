@@ -3531,8 +3531,8 @@ class repository {
     http_response put_upload(upload_session const& session, digest const& which,
                              std::optional<http_body> body, std::chrono::milliseconds patience) {
         // Behind a digest= that the registry put there itself, which may be any.
-        return over_->send(upload_request("PUT", session.location.with_query("digest", which.text()),
-                                          std::move(body), patience));
+        return over_->send(
+            upload_request("PUT", session.location.with_query("digest", which.text()), body, patience));
     }
 
     /// end-5: a piece, which starts at byte `offset` of the blob.
@@ -3713,7 +3713,7 @@ class repository {
         http_request request{
             .method = std::move(method), .target = std::move(target), .access = access_for(push)};
         if (body) request.headers.add("Content-Type", "application/octet-stream");
-        request.body = std::move(body);
+        request.body = body;
         request.patience = patience;
         request.repeatable = false;
         request.addresses = rule_for(request.target, registry());
@@ -4175,7 +4175,7 @@ class retry_session {
         auto const left =
             policy_.budget - std::chrono::floor<std::chrono::milliseconds>(now - *failing_since_);
         if (!facts.retryable || left.count() <= 0 || unreachable_ >= policy_.connect_attempts)
-            give_up(failure, std::move(facts), "");
+            give_up(failure, facts, "");
         if (!wants_pause(facts)) {
             auto const pause = std::min(next_pause(), left);
             announce(failure, pause);
@@ -4183,7 +4183,7 @@ class retry_session {
         }
         if (*facts.retry_after > left) {
             auto const more = "; it asks to come back in " + detail::in_words(*facts.retry_after);
-            give_up(failure, std::move(facts), more);
+            give_up(failure, facts, more);
         }
         announce(failure, *facts.retry_after);
         pauses_.extend(host_, now + *facts.retry_after);
@@ -4921,7 +4921,7 @@ class registry_sink {
             try {
                 put_manifest(into, tag, *root, root_text);
             } catch (registry_error const& failure) {
-                auto const facts = failure.facts();
+                auto const& facts = failure.facts();
                 auto const told = detail::lower_case(facts.registry_message);
                 bool const immutable = told.find("immutable") != told.npos ||
                                        told.find("already exists") != told.npos || facts.http_status == 409 ||

@@ -237,6 +237,7 @@ descriptor put_root(std::vector<exported_platform> const& platforms, bool as_ind
                     export_options const& options, media_type_table const& types, Store& store) {
     if (!as_index) return platforms.front().manifest;
     std::vector<descriptor> entries;
+    entries.reserve(2 * platforms.size());
     for (auto const& platform : platforms) entries.push_back(platform.manifest);
     for (auto const& platform : platforms)
         if (platform.attestations) entries.push_back(*platform.attestations);

@@ -94,6 +94,7 @@ inline std::vector<attestation> read_attestations(std::string const& path, std::
             throw error{error_code::not_found, "read attestation", path, "the bundle is empty"};
         std::sort(files.begin(), files.end()); // readdir() has no order
         std::vector<attestation> out;
+        out.reserve(files.size());
         for (auto const& file : files)
             out.push_back(parse_statement(detail::read_attestation_file(file), file, type));
         return out;

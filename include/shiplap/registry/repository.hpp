@@ -121,8 +121,8 @@ class repository {
     http_response put_upload(upload_session const& session, digest const& which,
                              std::optional<http_body> body, std::chrono::milliseconds patience) {
         // Behind a digest= that the registry put there itself, which may be any.
-        return over_->send(upload_request("PUT", session.location.with_query("digest", which.text()),
-                                          std::move(body), patience));
+        return over_->send(
+            upload_request("PUT", session.location.with_query("digest", which.text()), body, patience));
     }
 
     /// end-5: a piece, which starts at byte `offset` of the blob.
@@ -303,7 +303,7 @@ class repository {
         http_request request{
             .method = std::move(method), .target = std::move(target), .access = access_for(push)};
         if (body) request.headers.add("Content-Type", "application/octet-stream");
-        request.body = std::move(body);
+        request.body = body;
         request.patience = patience;
         request.repeatable = false;
         request.addresses = rule_for(request.target, registry());

@@ -163,7 +163,7 @@ class retry_session {
         auto const left =
             policy_.budget - std::chrono::floor<std::chrono::milliseconds>(now - *failing_since_);
         if (!facts.retryable || left.count() <= 0 || unreachable_ >= policy_.connect_attempts)
-            give_up(failure, std::move(facts), "");
+            give_up(failure, facts, "");
         if (!wants_pause(facts)) {
             auto const pause = std::min(next_pause(), left);
             announce(failure, pause);
@@ -171,7 +171,7 @@ class retry_session {
         }
         if (*facts.retry_after > left) {
             auto const more = "; it asks to come back in " + detail::in_words(*facts.retry_after);
-            give_up(failure, std::move(facts), more);
+            give_up(failure, facts, more);
         }
         announce(failure, *facts.retry_after);
         pauses_.extend(host_, now + *facts.retry_after);

@@ -259,7 +259,7 @@ class registry_sink {
             try {
                 put_manifest(into, tag, *root, root_text);
             } catch (registry_error const& failure) {
-                auto const facts = failure.facts();
+                auto const& facts = failure.facts();
                 auto const told = detail::lower_case(facts.registry_message);
                 bool const immutable = told.find("immutable") != told.npos ||
                                        told.find("already exists") != told.npos || facts.http_status == 409 ||

@@ -114,6 +114,7 @@ class layout_archive {
         std::map<digest, descriptor> sorted;
         for (auto const& node : graph.contents) sorted.try_emplace(node.what.digest, node.what);
         std::vector<descriptor> order;
+        order.reserve(sorted.size());
         for (auto& [name, what] : sorted) order.push_back(std::move(what));
         return order;
     }
