@@ -89,6 +89,7 @@
 #include <shiplap/sink/staged_directory.hpp>
 #include <shiplap/sink/tree_removal.hpp>
 #include <shiplap/store/archive.hpp>
+#include <shiplap/store/blob_lease.hpp>
 #include <shiplap/store/concept.hpp>
 #include <shiplap/store/created_paths.hpp>
 #include <shiplap/store/docker_archive.hpp>

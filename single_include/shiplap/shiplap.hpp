@@ -11070,6 +11070,38 @@ class filesystem_sink {
 
 } // namespace shiplap
 
+// === shiplap/store/blob_lease.hpp ===
+
+// blob_lease: how a process says that it relies on a blob that no image names, or not for long.
+//
+// An export finds blobs in the layout that it need not write, and enters in index.json much later what refers to them.
+// Meanwhile it keeps those files open with a shared lock (flock) on each. Who removes a blob takes the exclusive lock
+// first and leaves alone what it cannot get. Nothing is written for that, so nothing remains of a killed process.
+
+namespace shiplap::detail {
+
+/// Takes the lease of an open blob, which lasts as long as the file is open. False if the blob was removed before.
+inline bool lease_blob(file_reader const& blob) {
+    // A file system without such locks lets publish() find out what was removed.
+    (void)retry_interrupted([&] { return ::flock(blob.descriptor(), LOCK_SH); });
+    struct ::stat facts {};
+    if (::fstat(blob.descriptor(), &facts) != 0) throw system_error{"read", blob.path(), errno};
+    return facts.st_nlink != 0;
+}
+
+/// Removes the blob at `path`, or with `only_try` just says whether it would. False if somebody has a lease of it.
+inline bool remove_unleased(std::string const& path, bool only_try) {
+    auto const file = open_file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (retry_interrupted([&] { return ::flock(file.get(), LOCK_EX | LOCK_NB); }) != 0) {
+        if (errno == EWOULDBLOCK) return false;
+        throw system_error{"lock", path, errno};
+    }
+    if (!only_try && ::unlink(path.c_str()) != 0) throw system_error{"remove", path, errno};
+    return true;
+}
+
+} // namespace shiplap::detail
+
 // === shiplap/store/created_paths.hpp ===
 
 // created_paths: what a failed operation has to take back.
@@ -11181,8 +11213,8 @@ class layout_store {
     }
 
     /// Whether the blob is here with the size and digest that it should have. Reads it once, unless it is
-    /// staged: those were verified when they were written. publish() fails if a blob that was reported here
-    /// has vanished.
+    /// staged: those were verified when they were written. From then on shiplap's own garbage collection
+    /// leaves it alone, as long as this store lives; publish() fails if somebody else has removed it.
     [[nodiscard]] bool holds(content_facts const& what) {
         if (auto const staged = pending_.find(what.digest)) return size_of(*staged) == what.size;
         auto const facts = detail::file_facts(blob_path(what.digest));
@@ -11192,15 +11224,19 @@ class layout_store {
             std::lock_guard const lock{relied_->mutex};
             if (relied_->blobs.contains(what.digest)) return true;
         }
+        auto blob = lease(what.digest);
+        if (!blob) return false;
         try {
-            verified_source source{reader(what.digest), what.digest, what.size};
+            verified_source source{replayable_source_ref{*blob}, what.digest, what.size};
             null_sink nowhere;
             transfer(source, nowhere);
         } catch (digest_mismatch const&) {
             return false;
         }
         std::lock_guard const lock{relied_->mutex};
-        relied_->blobs.insert(what.digest);
+        // Each lease is an open file. Of an image that has more blobs than that, publish() finds out in the end.
+        if (relied_->blobs.insert(what.digest).second && relied_->leases.size() < max_leases)
+            relied_->leases.push_back(std::move(*blob));
         return true;
     }
 
@@ -11261,7 +11297,20 @@ class layout_store {
     struct relied_blobs {
         std::mutex mutex;
         std::set<digest> blobs;
+        std::vector<file_reader> leases;
     };
+    static constexpr std::size_t max_leases = 256;
+
+    /// Nothing if the blob was removed meanwhile.
+    [[nodiscard]] std::optional<file_reader> lease(digest const& which) const {
+        try {
+            file_reader blob{blob_path(which)};
+            if (detail::lease_blob(blob)) return blob;
+        } catch (system_error const& failure) {
+            if (failure.number() != ENOENT) throw;
+        }
+        return std::nullopt;
+    }
 
     static std::string without_slashes(std::string path) {
         while (path.size() > 1 && path.ends_with('/')) path.pop_back();
