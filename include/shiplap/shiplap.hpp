@@ -45,6 +45,7 @@
 #include <shiplap/image/assemble.hpp>
 #include <shiplap/image/attestation.hpp>
 #include <shiplap/image/attestation_file.hpp>
+#include <shiplap/image/chain_id.hpp>
 #include <shiplap/image/config.hpp>
 #include <shiplap/image/config_changes.hpp>
 #include <shiplap/image/descriptor.hpp>
@@ -101,6 +102,7 @@
 #include <shiplap/store/memory.hpp>
 #include <shiplap/store/oci_archive.hpp>
 #include <shiplap/store/overlay.hpp>
+#include <shiplap/store/reachable.hpp>
 #include <shiplap/store/scratch.hpp>
 #include <shiplap/tar/decode.hpp>
 #include <shiplap/tar/encode.hpp>

@@ -12163,6 +12163,25 @@ inline std::vector<attestation> read_attestations(std::string const& path, std::
 
 } // namespace shiplap
 
+// === shiplap/image/chain_id.hpp ===
+
+// chain_id: the name of what a stack of layers unpacks to, whatever they are packed with (image-spec, config.md,
+// "Layer ChainID").
+
+namespace shiplap {
+
+/// The chain id of layers, bottom first. As in containerd a diff_id alone is its own chain id, and all others are
+/// sha256, whatever the diff_ids are. No layers, for which the specification has none, have that of no bytes.
+inline digest chain_id(std::span<digest const> diff_ids) {
+    if (diff_ids.empty()) return digest::of<sha256>({});
+    auto chain = diff_ids.front();
+    for (auto const& layer : diff_ids.subspan(1))
+        chain = digest::of<sha256>(as_bytes(chain.text() + " " + layer.text()));
+    return chain;
+}
+
+} // namespace shiplap
+
 // === shiplap/layer/header.hpp ===
 
 // From a source file to its tar header: what is kept, what is dropped, and the policies that change it. By
@@ -13430,6 +13449,88 @@ class docker_archive_store {
     std::map<digest, std::string> blobs_; // names of files
     std::map<std::pair<std::uint64_t, std::string_view>, layer_facts> layers_;
 };
+
+} // namespace shiplap
+
+// === shiplap/store/reachable.hpp ===
+
+// reachable: everything that images need, as far as it is there.
+//
+//     auto const needed = find_reachable(layout.entries(), layout);
+//     needed.blobs                  // digests and sizes
+//     needed.images                 // the images that can be run: platform and chain id
+//
+// Unlike read_graph() it is content with parts: a store may hold one platform of an index, or lack what is not to be
+// distributed. But a document that is there and damaged is an error: what it refers to cannot be known, and whoever
+// asks would take that for garbage.
+
+namespace shiplap {
+
+/// An image of which manifest and configuration are there.
+struct reachable_image {
+    shiplap::platform platform; ///< normalised
+    digest chain;
+};
+
+struct reachable_contents {
+    std::map<digest, std::uint64_t> blobs{}; ///< with their sizes; also those that are not there
+    std::vector<reachable_image> images{};   ///< without attestations; each once
+};
+
+namespace detail {
+
+template <blob_reader_source S>
+class reachable_finder {
+  public:
+    explicit reachable_finder(S const& from) : from_{from} {}
+
+    void walk(descriptor const& what, unsigned depth = 0) {
+        found_.blobs.emplace(what.digest, what.size);
+        bool const is_index = is_index_type(what.media_type);
+        if (!is_index && !is_manifest_type(what.media_type)) return;
+        if (depth >= max_index_depth)
+            throw format_error{"read index", what.digest.text(),
+                               "more than " + std::to_string(max_index_depth) + " indexes inside each other"};
+        if (!from_.contains(what.digest) || !documents_.insert(what.digest).second) return;
+        auto const text = read_blob(from_, what);
+        if (is_index) {
+            for (auto const& child : parse_index(text, what.digest.text(), what.media_type).manifests)
+                walk(child, depth + 1);
+            return;
+        }
+        auto const manifest = parse_manifest(text, what.digest.text(), what.media_type);
+        for (auto const& layer : manifest.layers) found_.blobs.emplace(layer.digest, layer.size);
+        found_.blobs.emplace(manifest.config.digest, manifest.config.size);
+        if (is_runnable(manifest) && !what.annotations.contains("vnd.docker.reference.type") &&
+            from_.contains(manifest.config.digest)) {
+            auto const config = read_config(read_blob(from_, manifest.config), manifest.config.digest.text());
+            found_.images.push_back({normalised(config.platform), chain_id(config.diff_ids)});
+        }
+    }
+
+    [[nodiscard]] reachable_contents take() && { return std::move(found_); }
+
+  private:
+    S const& from_;
+    reachable_contents found_;
+    std::set<digest> documents_; // that were read
+};
+
+} // namespace detail
+
+/// What these images need. Throws format_error or digest_mismatch if a document is damaged, error{not_found} if one of
+/// `roots` itself is not there.
+template <blob_reader_source S>
+reachable_contents find_reachable(std::span<descriptor const> roots, S const& from) {
+    detail::reachable_finder<S> finder{from};
+    for (auto const& root : roots) {
+        if (!from.contains(root.digest))
+            throw error{error_code::not_found, "read image", root.digest.text(),
+                        "it is in the index, but not in the store"};
+        finder.walk(root);
+    }
+    return std::move(finder).take();
+}
 
 } // namespace shiplap
 
