@@ -73,6 +73,7 @@
 #include <shiplap/layer/walk.hpp>
 #include <shiplap/sink/apply.hpp>
 #include <shiplap/sink/archive.hpp>
+#include <shiplap/sink/collect.hpp>
 #include <shiplap/sink/concept.hpp>
 #include <shiplap/sink/copy.hpp>
 #include <shiplap/sink/docker_archive.hpp>
@@ -89,6 +90,7 @@
 #include <shiplap/sink/rootfs_tar.hpp>
 #include <shiplap/sink/staged_directory.hpp>
 #include <shiplap/sink/tree_removal.hpp>
+#include <shiplap/sink/unpacked.hpp>
 #include <shiplap/store/archive.hpp>
 #include <shiplap/store/blob_lease.hpp>
 #include <shiplap/store/concept.hpp>
@@ -103,6 +105,7 @@
 #include <shiplap/store/oci_archive.hpp>
 #include <shiplap/store/overlay.hpp>
 #include <shiplap/store/reachable.hpp>
+#include <shiplap/store/remove.hpp>
 #include <shiplap/store/scratch.hpp>
 #include <shiplap/tar/decode.hpp>
 #include <shiplap/tar/encode.hpp>

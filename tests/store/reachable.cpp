@@ -79,15 +79,25 @@ TEST_CASE("a damaged document is no guess", "[reachable]") {
         CHECK_THROWS_AS(find_reachable(std::vector{put_index(store, {bad})}, store), format_error);
     }
     SECTION("other bytes than promised") {
-        auto const manifest = put_runnable(store, config, {});
+        auto const manifest = of_text("promised", oci_media_types::manifest);
         auto writer = store.open();
-        writer.write(as_bytes(std::string(manifest.size, ' ')));
+        writer.write(as_bytes("damaged!"));
         writer.commit({manifest.digest, manifest.size});
         CHECK_THROWS_AS(find_reachable(std::vector{manifest}, store), digest_mismatch);
     }
     SECTION("a configuration") {
+        auto bad = of_text("promised", oci_media_types::config);
+        auto writer = store.open();
+        writer.write(as_bytes("damaged!"));
+        writer.commit({bad.digest, bad.size});
+        auto const manifest = put_runnable(store, bad, {});
+        CHECK_THROWS_AS(find_reachable(std::vector{manifest}, store), digest_mismatch);
+    }
+    SECTION("a configuration that is none, but no image depends on that") {
         auto const manifest = put_runnable(store, put(store, "{}", oci_media_types::config), {});
-        CHECK_THROWS_AS(find_reachable(std::vector{manifest}, store), format_error);
+        auto const found = find_reachable(std::vector{manifest}, store);
+        CHECK(found.images.empty());
+        CHECK(found.blobs.size() == 2);
     }
     SECTION("too deep") {
         auto root = put_runnable(store, config, {});

@@ -59,9 +59,15 @@ class reachable_finder {
         for (auto const& layer : manifest.layers) found_.blobs.emplace(layer.digest, layer.size);
         found_.blobs.emplace(manifest.config.digest, manifest.config.size);
         if (is_runnable(manifest) && !what.annotations.contains("vnd.docker.reference.type") &&
-            from_.contains(manifest.config.digest)) {
-            auto const config = read_config(read_blob(from_, manifest.config), manifest.config.digest.text());
+            from_.contains(manifest.config.digest))
+            add_image(manifest.config);
+    }
+
+    void add_image(descriptor const& what) {
+        try {
+            auto const config = read_config(read_blob(from_, what), what.digest.text());
             found_.images.push_back({normalised(config.platform), chain_id(config.diff_ids)});
+        } catch (format_error const&) { // NOLINT(bugprone-empty-catch): refers to nothing, and cannot be run
         }
     }
 
