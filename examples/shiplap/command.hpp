@@ -43,5 +43,8 @@ void copy_image(std::string const& source, std::string const& destination, commo
 void create_index(std::string const& name, std::vector<std::string> const& images,
                   std::vector<std::string> const& annotations, common_options const& common);
 void inspect_image(std::string const& image, bool as_json, common_options const& common);
+void list_store(bool as_json, common_options const& common);
+void remove_from_store(std::vector<std::string> const& names, common_options const& common);
+void clean_store(bool only_try, common_options const& common);
 
 } // namespace shiplap_command

@@ -133,6 +133,7 @@ class command_line {
         declare_copy();
         declare_inspect();
         declare_index();
+        declare_store();
     }
 
     int run(int argc, char** argv) {
@@ -150,6 +151,12 @@ class command_line {
             copy_image(source_, destination_, common_);
         else if (inspect_->parsed())
             inspect_image(image_, as_json_, common_);
+        else if (list_->parsed())
+            list_store(as_json_, common_);
+        else if (remove_->parsed())
+            remove_from_store(images_, common_);
+        else if (clean_->parsed())
+            clean_store(only_try_, common_);
         else
             export_images(arguments_, common_);
         if (std::fflush(stdout) != 0) throw shiplap::system_error{"write", "standard output", errno};
@@ -273,9 +280,24 @@ class command_line {
             "  shiplap index create r.io/app:1 r.io/app@sha256:... r.io/app@sha256:...");
     }
 
+    void declare_store() {
+        store_ = app_.add_subcommand("store", "what is in the local image store");
+        store_->require_subcommand(1);
+        list_ = store_->add_subcommand("ls", "list the images: names, digests, platforms, sizes");
+        list_->add_flag("--json", as_json_, "as a JSON array");
+        remove_ = store_->add_subcommand("rm", "remove names; what they meant stays until gc");
+        remove_->add_option("NAME", images_, "name, or digest for all names of that image")
+            ->type_name("...")
+            ->required();
+        clean_ = store_->add_subcommand("gc", "remove blobs and unpacked trees that no image needs");
+        clean_->add_flag("--dry-run", only_try_, "only say what would be removed");
+        for (auto* const subcommand : {list_, remove_, clean_}) add_store(*subcommand, common_);
+        clean_->footer("Exports may go on meanwhile: what they rely on stays.");
+    }
+
     // "shiplap -o type=oci copy": the word became the subcommand, a directory was meant.
     void refuse_mixture() const {
-        for (auto const* subcommand : {copy_, inspect_, index_}) {
+        for (auto const* subcommand : {copy_, inspect_, index_, store_}) {
             if (!subcommand->parsed()) continue;
             for (auto const* option : export_options_)
                 if (option->count() != 0)
@@ -291,6 +313,8 @@ class command_line {
     CLI::App* inspect_ = nullptr;
     CLI::App* index_ = nullptr;
     CLI::App* create_ = nullptr;
+    CLI::App* store_ = nullptr;
+    CLI::App *list_ = nullptr, *remove_ = nullptr, *clean_ = nullptr;
     std::vector<CLI::Option const*> export_options_;
     CLI::Option const *input_ = nullptr, *platform_ = nullptr, *attest_ = nullptr;
     std::vector<std::string> inputs_, platforms_, attestations_; // in the order of the command line
@@ -298,7 +322,7 @@ class command_line {
     export_arguments arguments_;
     std::string source_, destination_, image_, name_;
     std::vector<std::string> images_, index_annotations_;
-    bool as_json_ = false;
+    bool as_json_ = false, only_try_ = false;
 };
 
 } // namespace

@@ -57,18 +57,7 @@ image_source open_source(location const& where, curl_registries const& registrie
 }
 
 descriptor resolve(std::vector<descriptor> const& entries, location const& where) {
-    // People write "app:1" where the full name is docker.io/library/app:1.
-    std::string full;
-    try {
-        full = reference::parse(where.name).with_default_tag().text();
-    } catch (option_error const&) {
-        return find_entry(entries, where.name,
-                          where.path); // no reference, but it may be a digest or a ref.name
-    }
-    bool const known = std::any_of(entries.begin(), entries.end(), [&](descriptor const& entry) {
-        return name_of_entry(entry).full == full;
-    });
-    return find_entry(entries, known ? full : where.name, where.path);
+    return find_reference(entries, where.name, where.path);
 }
 
 descriptor resolve_in(registry_source const& store, location const& where) {

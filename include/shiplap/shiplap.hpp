@@ -45,6 +45,7 @@
 #include <shiplap/image/assemble.hpp>
 #include <shiplap/image/attestation.hpp>
 #include <shiplap/image/attestation_file.hpp>
+#include <shiplap/image/chain_id.hpp>
 #include <shiplap/image/config.hpp>
 #include <shiplap/image/config_changes.hpp>
 #include <shiplap/image/descriptor.hpp>
@@ -72,6 +73,7 @@
 #include <shiplap/layer/walk.hpp>
 #include <shiplap/sink/apply.hpp>
 #include <shiplap/sink/archive.hpp>
+#include <shiplap/sink/collect.hpp>
 #include <shiplap/sink/concept.hpp>
 #include <shiplap/sink/copy.hpp>
 #include <shiplap/sink/docker_archive.hpp>
@@ -88,7 +90,9 @@
 #include <shiplap/sink/rootfs_tar.hpp>
 #include <shiplap/sink/staged_directory.hpp>
 #include <shiplap/sink/tree_removal.hpp>
+#include <shiplap/sink/unpacked.hpp>
 #include <shiplap/store/archive.hpp>
+#include <shiplap/store/blob_lease.hpp>
 #include <shiplap/store/concept.hpp>
 #include <shiplap/store/created_paths.hpp>
 #include <shiplap/store/docker_archive.hpp>
@@ -100,6 +104,8 @@
 #include <shiplap/store/memory.hpp>
 #include <shiplap/store/oci_archive.hpp>
 #include <shiplap/store/overlay.hpp>
+#include <shiplap/store/reachable.hpp>
+#include <shiplap/store/remove.hpp>
 #include <shiplap/store/scratch.hpp>
 #include <shiplap/tar/decode.hpp>
 #include <shiplap/tar/encode.hpp>

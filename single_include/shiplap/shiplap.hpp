@@ -8925,6 +8925,7 @@ struct export_spec {
     bool push_by_digest = false;  ///< without setting tags
     bool insecure = false;        ///< registries may speak plain HTTP or show any certificate
     std::optional<bool> keep;     ///< in the local image store; none: if that needs no download
+    bool unpack = false;          ///< below the local image store, for this machine's platform
     std::string dangling_prefix;  ///< adds the name <prefix>@<digest>; empty: none
     bool dangling_only_unnamed = false; ///< only if there is no other name
     bool canonical_names = false;       ///< the store also knows it as <name>@<digest>
@@ -8975,6 +8976,7 @@ class spec_builder {
         choose_codec();
         choose_media_types();
         choose_names();
+        choose_unpacking();
         if (spec_.type == output_type::local && (spec_.destination.empty() || spec_.destination == "-"))
             throw option_error{"dest", "type=local needs dest=<directory>"};
         if (spec_.destination.empty() && spec_.type != output_type::image) {
@@ -8998,7 +9000,7 @@ class spec_builder {
     };
     static constexpr unsigned image = 1, archives = 2 | 4, images = image | archives, files = 8 | 16,
                               all = images | files;
-    static std::array<option_rule, 22> const rules;
+    static std::array<option_rule, 23> const rules;
 
     [[nodiscard]] bool is_image() const { return (static_cast<unsigned>(spec_.type) & images) != 0; }
 
@@ -9029,6 +9031,9 @@ class spec_builder {
     }
     void set_keep(std::string const& key, std::string const& value) {
         spec_.keep = parse_bool(key, value, empty_bool::means_true);
+    }
+    void set_unpack(std::string const& key, std::string const& value) {
+        spec_.unpack = parse_bool(key, value, empty_bool::means_true);
     }
     void set_dangling(std::string const& key, std::string const& value) {
         if (!value.empty())
@@ -9146,6 +9151,16 @@ class spec_builder {
         if (spec_.names.empty()) spec_.canonical_names = false;
     }
 
+    void choose_unpacking() {
+        if (!spec_.unpack) return;
+        if (spec_.keep == false)
+            throw option_error{"unpack",
+                               "needs the image in the local image store; do not give store=false with it"};
+        if (spec_.rewrite_timestamps && !(spec_.names.empty() && spec_.dangling_prefix.empty()))
+            throw option_error{"unpack", "exporter option \"rewrite-timestamp\" conflicts with \"unpack\""};
+        spec_.keep = true;
+    }
+
     void choose_media_types() {
         bool const is_estargz = std::holds_alternative<estargz>(spec_.codec),
                    is_zstd = std::holds_alternative<zstd>(spec_.codec);
@@ -9205,7 +9220,7 @@ class spec_builder {
     bool annotated_ = false, needs_oci_annotations_ = false;
 };
 
-inline constexpr std::array<spec_builder::option_rule, 22> spec_builder::rules{{
+inline constexpr std::array<spec_builder::option_rule, 23> spec_builder::rules{{
     {"type", all, nullptr},
     {"dest", archives | files, &spec_builder::set_destination},
     {"tar", archives, &spec_builder::set_tar},
@@ -9214,6 +9229,7 @@ inline constexpr std::array<spec_builder::option_rule, 22> spec_builder::rules{{
     {"push-by-digest", image, &spec_builder::set_by_digest},
     {"registry.insecure", image, &spec_builder::set_insecure},
     {"store", image, &spec_builder::set_keep},
+    {"unpack", image, &spec_builder::set_unpack},
     {"dangling-name-prefix", image, &spec_builder::set_dangling},
     {"dangling-name-empty-only", image, &spec_builder::set_dangling_only_unnamed},
     {"danging-name-empty-only", image, &spec_builder::set_dangling_only_unnamed}, // as it was once spelt
@@ -9369,6 +9385,21 @@ inline descriptor find_entry(std::span<descriptor const> entries, std::string_vi
                                       "'; choose one of these: " + detail::list_names(entries)};
 }
 
+/// As find_entry(), for a name as people write it: "app:1" also means docker.io/library/app:1.
+inline descriptor find_reference(std::span<descriptor const> entries, std::string_view name,
+                                 std::string_view subject) {
+    std::string full;
+    try {
+        full = reference::parse(name).with_default_tag().text();
+    } catch (option_error const&) { // no reference, but it may be a digest or a ref.name
+        return find_entry(entries, name, subject);
+    }
+    bool const known = std::any_of(entries.begin(), entries.end(), [&](descriptor const& entry) {
+        return name_of_entry(entry).full == full;
+    });
+    return find_entry(entries, known ? full : name, subject);
+}
+
 /// The text of an index.json with `entries` added to `existing`, if there is one.
 ///
 /// An entry takes the place of the one with the same two names or, if it has none, of the nameless one with
@@ -9406,6 +9437,22 @@ inline std::string merge_layout_index(std::optional<std::string> const& existing
         throw format_error{"write", std::string{subject},
                            "would have more than " + std::to_string(max_document_size) + " bytes"};
     return text;
+}
+
+/// The text of the index.json `existing` without the entries at these places, as parse_layout_index() counts them.
+/// Members that shiplap does not know stay.
+inline std::string drop_from_layout_index(std::string_view existing, std::set<std::size_t> const& places,
+                                          std::string_view subject) {
+    static_cast<void>(parse_layout_index(existing, subject)); // who cannot read it must not edit it
+    auto index = parse_json(existing, subject);
+    auto& manifests = detail::member(index, "manifests");
+    auto kept = detail::empty_array();
+    std::size_t place = 0;
+    if (auto* const list = manifests.get_ptr<json::array_t*>())
+        for (auto& entry : *list)
+            if (!places.contains(place++)) detail::add_item(kept, std::move(entry));
+    manifests = std::move(kept);
+    return compact(index);
 }
 
 } // namespace shiplap
@@ -11075,6 +11122,38 @@ class filesystem_sink {
 
 } // namespace shiplap
 
+// === shiplap/store/blob_lease.hpp ===
+
+// blob_lease: how a process says that it relies on a blob that no image names, or not for long.
+//
+// An export finds blobs in the layout that it need not write, and enters in index.json much later what refers to them.
+// Meanwhile it keeps those files open with a shared lock (flock) on each. Who removes a blob takes the exclusive lock
+// first and leaves alone what it cannot get. Nothing is written for that, so nothing remains of a killed process.
+
+namespace shiplap::detail {
+
+/// Takes the lease of an open blob, which lasts as long as the file is open. False if the blob was removed before.
+inline bool lease_blob(file_reader const& blob) {
+    // A file system without such locks lets publish() find out what was removed.
+    (void)retry_interrupted([&] { return ::flock(blob.descriptor(), LOCK_SH); });
+    struct ::stat facts {};
+    if (::fstat(blob.descriptor(), &facts) != 0) throw system_error{"read", blob.path(), errno};
+    return facts.st_nlink != 0;
+}
+
+/// Removes the blob at `path`, or with `only_try` just says whether it would. False if somebody has a lease of it.
+inline bool remove_unleased(std::string const& path, bool only_try) {
+    auto const file = open_file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (retry_interrupted([&] { return ::flock(file.get(), LOCK_EX | LOCK_NB); }) != 0) {
+        if (errno == EWOULDBLOCK) return false;
+        throw system_error{"lock", path, errno};
+    }
+    if (!only_try && ::unlink(path.c_str()) != 0) throw system_error{"remove", path, errno};
+    return true;
+}
+
+} // namespace shiplap::detail
+
 // === shiplap/store/created_paths.hpp ===
 
 // created_paths: what a failed operation has to take back.
@@ -11186,8 +11265,8 @@ class layout_store {
     }
 
     /// Whether the blob is here with the size and digest that it should have. Reads it once, unless it is
-    /// staged: those were verified when they were written. publish() fails if a blob that was reported here
-    /// has vanished.
+    /// staged: those were verified when they were written. From then on shiplap's own garbage collection
+    /// leaves it alone, as long as this store lives; publish() fails if somebody else has removed it.
     [[nodiscard]] bool holds(content_facts const& what) {
         if (auto const staged = pending_.find(what.digest)) return size_of(*staged) == what.size;
         auto const facts = detail::file_facts(blob_path(what.digest));
@@ -11197,15 +11276,19 @@ class layout_store {
             std::lock_guard const lock{relied_->mutex};
             if (relied_->blobs.contains(what.digest)) return true;
         }
+        auto blob = lease(what.digest);
+        if (!blob) return false;
         try {
-            verified_source source{reader(what.digest), what.digest, what.size};
+            verified_source source{replayable_source_ref{*blob}, what.digest, what.size};
             null_sink nowhere;
             transfer(source, nowhere);
         } catch (digest_mismatch const&) {
             return false;
         }
         std::lock_guard const lock{relied_->mutex};
-        relied_->blobs.insert(what.digest);
+        // Each lease is an open file. Of an image that has more blobs than that, publish() finds out in the end.
+        if (relied_->blobs.insert(what.digest).second && relied_->leases.size() < max_leases)
+            relied_->leases.push_back(std::move(*blob));
         return true;
     }
 
@@ -11266,7 +11349,20 @@ class layout_store {
     struct relied_blobs {
         std::mutex mutex;
         std::set<digest> blobs;
+        std::vector<file_reader> leases;
     };
+    static constexpr std::size_t max_leases = 256;
+
+    /// Nothing if the blob was removed meanwhile.
+    [[nodiscard]] std::optional<file_reader> lease(digest const& which) const {
+        try {
+            file_reader blob{blob_path(which)};
+            if (detail::lease_blob(blob)) return blob;
+        } catch (system_error const& failure) {
+            if (failure.number() != ENOENT) throw;
+        }
+        return std::nullopt;
+    }
 
     static std::string without_slashes(std::string path) {
         while (path.size() > 1 && path.ends_with('/')) path.pop_back();
@@ -11610,6 +11706,110 @@ class rootfs_tar_sink {
 
 } // namespace shiplap
 
+// === shiplap/image/chain_id.hpp ===
+
+// chain_id: the name of what a stack of layers unpacks to, whatever they are packed with (image-spec, config.md,
+// "Layer ChainID").
+
+namespace shiplap {
+
+/// The chain id of layers, bottom first. As in containerd a diff_id alone is its own chain id, and all others are
+/// sha256, whatever the diff_ids are. No layers, for which the specification has none, have that of no bytes.
+inline digest chain_id(std::span<digest const> diff_ids) {
+    if (diff_ids.empty()) return digest::of<sha256>({});
+    auto chain = diff_ids.front();
+    for (auto const& layer : diff_ids.subspan(1))
+        chain = digest::of<sha256>(as_bytes(chain.text() + " " + layer.text()));
+    return chain;
+}
+
+} // namespace shiplap
+
+// === shiplap/sink/unpacked.hpp ===
+
+// unpacked: root file systems below an image store, ready to run, one for each stack of layers:
+//
+//     STORE/.shiplap-unpacked/<algorithm>/<hex of the chain id>/
+//
+// Images with the same layers share a tree, however these are packed, and a tree that is there is not made again. One
+// that differs in its top layer only is unpacked from the bottom: to copy the tree of the layers below would cost as
+// much. A tree appears whole or not at all. Who runs something in it should not write to it (a read-only root, or
+// an overlay above it): the next user takes what is there for the image.
+//
+// While a tree is being made, a shared lock on the folder says so: what is half done then is no garbage.
+
+namespace shiplap {
+
+/// Where the layers of this chain are unpacked in the store at `path`, or would be.
+inline std::string unpacked_path(std::string const& path, digest const& chain) {
+    return path + "/.shiplap-unpacked/" + std::string{chain.algorithm()} + "/" + std::string{chain.encoded()};
+}
+
+inline bool is_unpacked(std::string const& path, digest const& chain) {
+    auto const facts = detail::file_facts(unpacked_path(path, chain));
+    return facts && S_ISDIR(facts->st_mode);
+}
+
+struct unpacked_image {
+    std::string path;
+    bool reused; ///< it was there
+};
+
+namespace detail {
+
+/// The image of `root` for a platform with its configuration; nothing if there is none.
+inline std::optional<selected_image> image_to_unpack(layout_store const& store, descriptor const& root,
+                                                     platform const& wanted, image_config& config) {
+    std::optional<selected_image> found;
+    try {
+        found = find_image(root, store, wanted);
+    } catch (error const& failure) {
+        if (failure.code() != error_code::not_found || failure.operation() != "select platform") throw;
+        return std::nullopt;
+    }
+    config = read_config(read_blob(store, found->manifest.config), found->manifest.config.digest.text());
+    if (!same_target(config.platform, wanted)) return std::nullopt; // a manifest without an index
+    return found;
+}
+
+struct unpacking_env {
+    progress_ref progress;
+};
+
+} // namespace detail
+
+/// Unpacks the image of `root` for a platform below its store, unless that was done before. Nothing is done if there is
+/// no image for that platform. Throws as filesystem_sink does, and then there is no tree.
+inline std::optional<unpacked_image> unpack_image(layout_store const& store, descriptor const& root,
+                                                  platform const& wanted, progress_ref progress = {}) {
+    image_config config;
+    auto const image = detail::image_to_unpack(store, root, wanted, config);
+    if (!image) return std::nullopt;
+    auto const chain = chain_id(config.diff_ids);
+    unpacked_image out{unpacked_path(store.path(), chain), is_unpacked(store.path(), chain)};
+    if (out.reused) return out;
+
+    auto const folder = detail::parent_of(out.path);
+    detail::created_paths made;
+    detail::make_folders(folder, made);
+    made.keep();
+    auto const in_use = detail::open_file(folder, O_RDONLY | O_DIRECTORY);
+    if (detail::retry_interrupted([&] { return ::flock(in_use.get(), LOCK_SH); }) != 0)
+        throw system_error{"lock", folder, errno};
+    try {
+        filesystem_sink tree{out.path, {.extraction = {.progress = progress}}};
+        detail::unpacking_env env{progress};
+        copy(image->root, {}, store, tree, env);
+    } catch (error const&) {
+        // Another process may have been faster.
+        if (!is_unpacked(store.path(), chain)) throw;
+        out.reused = true;
+    }
+    return out;
+}
+
+} // namespace shiplap
+
 // === shiplap/store/erased.hpp ===
 
 // The seam between packing and storing at run time: any blob_store behind one type, so that the packing loop
@@ -11830,19 +12030,23 @@ exported_image export_checked(export_spec const& spec, export_input const& input
         return export_spec_into(sink, no_follower, spec, input, env);
     };
     auto const local_store = [&] { return spec.store.empty() ? default_store() : spec.store; };
+    auto const unpacked = [&](exported_image image) {
+        if (spec.unpack) unpack_image(layout_store{local_store()}, image.root, host_platform(), env.progress);
+        return image;
+    };
     switch (spec.type) {
     case output_type::image:
         if (spec.push) {
             if constexpr (lends_registries<Env>)
-                return push_image(lent.registries.sink(push_target_of(spec)), local_store(), spec, input,
-                                  env);
+                return unpacked(
+                    push_image(lent.registries.sink(push_target_of(spec)), local_store(), spec, input, env));
             else
                 throw option_error{"push",
                                    "this program has no way to registries: it must lend one in its env, "
                                    "for instance the curl_registries of <shiplap/registry/curl.hpp>"};
         }
         if (spec.keep == false) return into(nowhere{});
-        return into(layout_sink{local_store()});
+        return unpacked(into(layout_sink{local_store()}));
     case output_type::oci:
         if (!spec.tar) return into(layout_sink{spec.destination});
         return into(oci_archive_sink{spec.destination});
@@ -12721,6 +12925,214 @@ struct directory_layer {
 
 } // namespace shiplap
 
+// === shiplap/store/reachable.hpp ===
+
+// reachable: everything that images need, as far as it is there.
+//
+//     auto const needed = find_reachable(layout.entries(), layout);
+//     needed.blobs                  // digests and sizes
+//     needed.images                 // the images that can be run: platform and chain id
+//
+// Unlike read_graph() it is content with parts: a store may hold one platform of an index, or lack what is not to be
+// distributed. But a document that is there and damaged is an error: what it refers to cannot be known, and whoever
+// asks would take that for garbage.
+
+namespace shiplap {
+
+/// An image of which manifest and configuration are there.
+struct reachable_image {
+    shiplap::platform platform; ///< normalised
+    digest chain;
+};
+
+struct reachable_contents {
+    std::map<digest, std::uint64_t> blobs{}; ///< with their sizes; also those that are not there
+    std::vector<reachable_image> images{};   ///< without attestations; each once
+};
+
+namespace detail {
+
+template <blob_reader_source S>
+class reachable_finder {
+  public:
+    explicit reachable_finder(S const& from) : from_{from} {}
+
+    void walk(descriptor const& what, unsigned depth = 0) {
+        found_.blobs.emplace(what.digest, what.size);
+        bool const is_index = is_index_type(what.media_type);
+        if (!is_index && !is_manifest_type(what.media_type)) return;
+        if (depth >= max_index_depth)
+            throw format_error{"read index", what.digest.text(),
+                               "more than " + std::to_string(max_index_depth) + " indexes inside each other"};
+        if (!from_.contains(what.digest) || !documents_.insert(what.digest).second) return;
+        auto const text = read_blob(from_, what);
+        if (is_index) {
+            for (auto const& child : parse_index(text, what.digest.text(), what.media_type).manifests)
+                walk(child, depth + 1);
+            return;
+        }
+        auto const manifest = parse_manifest(text, what.digest.text(), what.media_type);
+        for (auto const& layer : manifest.layers) found_.blobs.emplace(layer.digest, layer.size);
+        found_.blobs.emplace(manifest.config.digest, manifest.config.size);
+        if (is_runnable(manifest) && !what.annotations.contains("vnd.docker.reference.type") &&
+            from_.contains(manifest.config.digest))
+            add_image(manifest.config);
+    }
+
+    void add_image(descriptor const& what) {
+        try {
+            auto const config = read_config(read_blob(from_, what), what.digest.text());
+            found_.images.push_back({normalised(config.platform), chain_id(config.diff_ids)});
+        } catch (format_error const&) { // NOLINT(bugprone-empty-catch): refers to nothing, and cannot be run
+        }
+    }
+
+    [[nodiscard]] reachable_contents take() && { return std::move(found_); }
+
+  private:
+    S const& from_;
+    reachable_contents found_;
+    std::set<digest> documents_; // that were read
+};
+
+} // namespace detail
+
+/// What these images need. Throws format_error or digest_mismatch if a document is damaged, error{not_found} if one of
+/// `roots` itself is not there.
+template <blob_reader_source S>
+reachable_contents find_reachable(std::span<descriptor const> roots, S const& from) {
+    detail::reachable_finder<S> finder{from};
+    for (auto const& root : roots) {
+        if (!from.contains(root.digest))
+            throw error{error_code::not_found, "read image", root.digest.text(),
+                        "it is in the index, but not in the store"};
+        finder.walk(root);
+    }
+    return std::move(finder).take();
+}
+
+} // namespace shiplap
+
+// === shiplap/sink/collect.hpp ===
+
+// collect: garbage collection of an image store, an OCI layout directory.
+//
+// Removed are blobs that no entry of index.json reaches, unpacked trees of layers that no image has, and what killed
+// processes have left. All of it happens under the lock of the layout, in which others publish their images. What they
+// rely on until then they have leased (store/blob_lease.hpp) or not yet given a name. A damaged document ends it before
+// anything is removed. Other tools know nothing of all this: they must not write into the layout meanwhile.
+
+namespace shiplap {
+
+struct collected_garbage {
+    std::vector<digest> blobs{}; ///< that were removed
+    std::uint64_t bytes = 0;     ///< of these
+    std::vector<digest> trees{}; ///< chain ids of unpacked trees that were removed
+    std::vector<digest> kept{};  ///< blobs that no image needs, but an export that is under way
+};
+
+namespace detail {
+
+class garbage_collector {
+  public:
+    garbage_collector(std::string path, reachable_contents needed, bool only_try)
+        : path_{std::move(path)}, needed_{std::move(needed)}, only_try_{only_try} {
+        for (auto const& image : needed_.images) chains_.insert(image.chain);
+    }
+
+    collected_garbage run() && {
+        for (auto const* algorithm : {"sha256", "sha512"}) {
+            collect_blobs(algorithm);
+            collect_trees(algorithm);
+        }
+        return std::move(found_);
+    }
+
+  private:
+    // The names in a folder of the store, if there is one, and its descriptor.
+    static std::vector<std::string> open_folder(std::string const& folder, unique_fd& fd) {
+        if (!file_facts(folder)) return {};
+        fd = open_file(folder, O_RDONLY | O_DIRECTORY);
+        return names_in(fd.get(), folder);
+    }
+
+    // What a file is called by; nothing if it is not ours.
+    static std::optional<digest> digest_of(std::string const& algorithm, std::string const& name) {
+        try {
+            return digest::parse(algorithm + ":" + name);
+        } catch (format_error const&) {
+            return std::nullopt;
+        }
+    }
+
+    void collect_blobs(std::string const& algorithm) {
+        auto const folder = path_ + "/blobs/" + algorithm;
+        unique_fd fd;
+        for (auto const& name : open_folder(folder, fd)) {
+            auto const path = folder + "/" + name;
+            // Here a file has a hidden name only while it is published, which is under the lock that we have.
+            bool const is_leftover = name.starts_with(".shiplap-");
+            auto const which = digest_of(algorithm, name);
+            if (!is_leftover && (!which || needed_.blobs.contains(*which))) continue;
+            auto const facts = stat_name(fd.get(), name.c_str(), path);
+            if (!S_ISREG(facts.st_mode)) continue;
+            if (!remove_unleased(path, only_try_)) {
+                if (which) found_.kept.push_back(*which);
+                continue;
+            }
+            found_.bytes += static_cast<std::uint64_t>(facts.st_size);
+            if (which) found_.blobs.push_back(*which);
+        }
+    }
+
+    void collect_trees(std::string const& algorithm) {
+        auto const folder = path_ + "/.shiplap-unpacked/" + algorithm;
+        unique_fd fd;
+        auto const names = open_folder(folder, fd);
+        if (!fd) return;
+        bool const nobody_unpacks =
+            retry_interrupted([&] { return ::flock(fd.get(), LOCK_EX | LOCK_NB); }) == 0;
+        for (auto const& name : names) {
+            auto const chain = digest_of(algorithm, name);
+            bool const is_leftover =
+                name.starts_with(old_tree) || (nobody_unpacks && name.starts_with(".shiplap-"));
+            if (!is_leftover && (!chain || chains_.contains(*chain))) continue;
+            if (chain) found_.trees.push_back(*chain);
+            if (only_try_) continue;
+            auto hidden = name;
+            if (chain) { // a tree that is half removed must not be taken for a whole one
+                hidden = old_tree + name;
+                if (::renameat(fd.get(), name.c_str(), fd.get(), hidden.c_str()) != 0)
+                    throw system_error{"remove", folder + "/" + name, errno};
+            }
+            remove_tree(fd.get(), hidden, folder + "/" + hidden);
+        }
+    }
+
+    static constexpr char old_tree[] = ".shiplap-old-";
+
+    std::string path_;
+    reachable_contents needed_;
+    std::set<digest> chains_;
+    bool only_try_;
+    collected_garbage found_;
+};
+
+} // namespace detail
+
+/// Removes what no image of the layout in directory `path` needs; with `only_try` just says what that is. Throws
+/// error{not_found} if there is no layout or an image of it is missing, format_error or digest_mismatch if a document is
+/// damaged, and then has removed nothing.
+inline collected_garbage collect_garbage(std::string const& path, bool only_try = false) {
+    layout_store const layout{path};
+    static_cast<void>(layout.entries()); // throws if there is no layout to lock
+    folder_lock const lock{layout.path()};
+    auto needed = find_reachable(layout.entries(), layout);
+    return detail::garbage_collector{layout.path(), std::move(needed), only_try}.run();
+}
+
+} // namespace shiplap
+
 // === shiplap/store/memory.hpp ===
 
 // memory_store: blobs in a map. For tests, for small images, and as the shortest model of a blob_store.
@@ -13380,6 +13792,45 @@ class docker_archive_store {
     std::map<digest, std::string> blobs_; // names of files
     std::map<std::pair<std::uint64_t, std::string_view>, layer_facts> layers_;
 };
+
+} // namespace shiplap
+
+// === shiplap/store/remove.hpp ===
+
+// remove_names: takes images out of the index of an OCI layout. Their blobs stay until garbage is collected
+// (sink/collect.hpp): other images may consist of them, too.
+
+namespace shiplap {
+
+/// Removes the entries with these names from the layout in directory `path`, all of them or, if one is unknown, none. A
+/// digest means all entries of that image, other names are understood as by find_reference(). Returns what was removed.
+/// Throws error{not_found} that says which names there are.
+inline std::vector<descriptor> remove_names(std::string const& path, std::span<std::string const> names) {
+    layout_store const layout{path};
+    static_cast<void>(layout.entries()); // throws if there is no layout to lock
+    folder_lock const lock{layout.path()};
+    auto const index = layout.path() + "/index.json";
+    auto const text = read_file(index, max_document_size);
+    auto const entries = parse_layout_index(text, index);
+
+    std::set<std::size_t> places;
+    for (auto const& name : names) {
+        if (name.empty()) throw option_error{"remove image", name, "the name is empty"};
+        auto const wanted = find_reference(entries, name, layout.path());
+        bool const by_digest = wanted.digest.text() == name;
+        for (std::size_t i = 0; i < entries.size(); ++i)
+            if (entries[i].digest == wanted.digest &&
+                (by_digest || name_of_entry(entries[i]) == name_of_entry(wanted)))
+                places.insert(i);
+    }
+    std::vector<descriptor> removed;
+    for (auto const place : places) removed.push_back(entries[place]);
+    if (!removed.empty()) {
+        write_file(index, drop_from_layout_index(text, places, index));
+        detail::sync_directory(layout.path());
+    }
+    return removed;
+}
 
 } // namespace shiplap
 

@@ -151,6 +151,78 @@ for name, choose, where in [
     table.add("image store by " + name, functools.partial(image_store, choose, where))
 
 
+def stored(work, *options):
+    return {image["name"]: image for image in json.loads(succeed(work, "store", "ls", "--json", "--store", "st", *options))}
+
+
+@table.row
+def store_ls_rm_and_gc(work):
+    digest = export(work, "--store", "st", spec="type=image,name=app:1")
+    (work / "tree/more").write_text("more")
+    export(work, "--store", "st", spec="type=image,name=app:2")
+    app = "docker.io/library/app:"
+    images = stored(work)
+    expect_equal(sorted(images), [app + "1", app + "2"], "names")
+    expect_equal(images[app + "1"]["digest"], digest, "digest")
+    expect_equal(images[app + "1"]["size"], inspect(work, "store:app:1", "--store", "st")["manifests"][0]["totalSize"],
+                 "size")
+    expect_in(digest, succeed(work, "store", "ls", "--store", "st"), "the list")
+    code, _, err = run(work, "store", "rm", "--store", "st", "app:1", "app:3")
+    expect_equal(code, 1, "exit code for an unknown name")
+    expect_in(app + "2", err, "message")
+    expect_equal(succeed(work, "store", "rm", "--store", "st", "app:1"), app + "1", "names removed")
+    before = survey(work / "st")
+    planned = succeed(work, "store", "gc", "--dry-run", "--store", "st").splitlines()
+    expect_equal(survey(work / "st"), before, "the store after --dry-run")
+    done = succeed(work, "store", "gc", "--store", "st").splitlines()
+    expect_equal(done[:-1], planned[:-1], "what is removed")
+    expect_equal(len(before) - len(survey(work / "st")), 3, "blobs removed")
+    expect_equal(inspect(work, "store:app:2", "--store", "st")["root"]["digest"], stored(work)[app + "2"]["digest"], "app:2")
+
+
+@table.row
+def an_empty_store(work):
+    expect_equal(succeed(work, "store", "ls", "--store", "st"), "", "the list")
+    expect_equal(stored(work), {}, "the JSON list")
+    expect_in("freed", succeed(work, "store", "gc", "--store", "st"), "gc")
+    expect_equal(run(work, "store", "rm", "--store", "st", "app")[0], 1, "exit code of rm")
+    expect(not (work / "st").exists(), "the store was made")
+
+
+@table.row
+def unpack_below_the_store(work):
+    export(work, "--store", "st", spec="type=image,name=app:1,unpack=true")
+    export(work, "--store", "st", spec="type=image,name=app:2,unpack=true,compression=zstd")
+    images = stored(work)
+    [tree] = {image["platforms"][0]["unpacked"] for image in images.values()}
+    expect_equal({path: facts[1] for path, facts in survey(work / tree).items()},
+                 {path: facts[1] for path, facts in survey(work / "tree").items()}, "the tree")
+    succeed(work, "store", "rm", "--store", "st", "app:1", "app:2")
+    expect_in("1 unpacked tree", succeed(work, "store", "gc", "--store", "st"), "gc")
+    expect(not (work / tree).exists(), "the tree is still there")
+    other = "s390x" if os.uname().machine != "s390x" else "amd64"
+    export(work, "--store", "st", "--platform", f"linux/{other}", spec="type=image,name=app:1,unpack=true")
+    [image] = stored(work).values()
+    expect("unpacked" not in image["platforms"][0], "an image for another machine was unpacked")
+
+
+@table.row
+def exports_while_garbage_is_collected(work):
+    small_tree(work)
+    words = [COMMAND, "--progress", "none", "--store", "st", "--jobs", "1"]
+    for turn in range(4):
+        exports = [subprocess.Popen([*words, "-o", f"type=image,name={name}:{turn}", "tree"], cwd=work,
+                                    env=environment(work), stdout=subprocess.DEVNULL) for name in ("a", "b")]
+        while any(one.poll() is None for one in exports):
+            succeed(work, "store", "gc", "--store", "st")
+        expect_equal([one.returncode for one in exports], [0, 0], "exit codes of the exports")
+        if turn < 3:  # the next exports find blobs that no image needs
+            succeed(work, "store", "rm", "--store", "st", f"a:{turn}", f"b:{turn}")
+    for name in stored(work):
+        inspect(work, f"store:{name}", "--store", "st")
+        succeed(work, "copy", f"store:{name}", "rootfs:out-" + name.rpartition("/")[2], "--store", "st")
+
+
 @table.row
 def several_outputs_and_names(work):
     printed = export(work, "-o", "type=docker,dest=b.tar", "-o", "type=local,dest=out", "-t", "a:1", "-t", "b:2",

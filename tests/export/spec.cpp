@@ -223,3 +223,22 @@ TEST_CASE("an empty boolean means true where the original says so", "[spec]") {
     CHECK(spec_of("type=oci,force-compression=").force_compression);
     CHECK_FALSE(spec_of("type=oci,tar=F,dest=d").tar);
 }
+
+TEST_CASE("unpack needs the store, and the times that the store has", "[spec]") {
+    auto const from = [](std::string const& more) {
+        return export_spec::from(parse_attributes("type=image," + more));
+    };
+    CHECK_FALSE(from("name=a").unpack);
+    CHECK(from("unpack=").unpack);
+    CHECK(from("unpack=true,push=true,name=a").keep == true);
+    CHECK_FALSE(from("unpack=false,store=false").unpack);
+    CHECK_THROWS_WITH(from("unpack=true,store=false"), Catch::Matchers::Contains("store=false"));
+    auto const conflict =
+        Catch::Matchers::Contains(R"(exporter option "rewrite-timestamp" conflicts with "unpack")");
+    CHECK_THROWS_WITH(from("unpack=true,rewrite-timestamp=true,source-date-epoch=1,name=a"), conflict);
+    CHECK_THROWS_WITH(from("unpack=true,rewrite-timestamp=true,source-date-epoch=1,dangling-name-prefix=a"),
+                      conflict);
+    CHECK(from("unpack=true,rewrite-timestamp=true,source-date-epoch=1").unpack);
+    CHECK_THROWS_WITH(from("unpack=x"), Catch::Matchers::Contains("non-bool value specified for unpack"));
+    CHECK_THROWS_AS(export_spec::from(parse_attributes("type=oci,unpack=true")), option_error);
+}

@@ -167,3 +167,29 @@ TEST_CASE("only version 1.0.0 of the layout is understood", "[layout]") {
                                R"({"imageLayoutVersion":"1.0.0","imageLayoutVersion":"1.0.0"})");
     CHECK_THROWS_AS(check_layout_header(text, "oci-layout"), format_error);
 }
+
+TEST_CASE("a name as people write it", "[layout_index]") {
+    descriptor root{.media_type = std::string{oci_media_types::manifest},
+                    .digest = digest::of<sha256>(as_bytes("x")),
+                    .size = 1};
+    std::vector const entries{named_entry(root, {"docker.io/library/app:latest", "latest"})};
+    for (auto const* name : {"app", "app:latest", "docker.io/library/app:latest", "latest", ""})
+        CHECK(find_reference(entries, name, "x").digest == root.digest);
+    CHECK(find_reference(entries, root.digest.text(), "x").digest == root.digest);
+    CHECK_THROWS_WITH(find_reference(entries, "app:1", "x"), Contains("'app:1'"));
+}
+
+TEST_CASE("entries are dropped from an index.json, the rest of it stays", "[layout_index]") {
+    auto const entry = [](char const* name) {
+        return R"({"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:)" +
+               std::string(64, 'a') + R"(","size":1,"x":"unknown","annotations":{"n":")" + name + "\"}}";
+    };
+    auto const text = [](std::string const& manifests) {
+        return R"({"schemaVersion":2,"y":"unknown","manifests":[)" + manifests + "]}";
+    };
+    auto const all = text(entry("0") + "," + entry("1") + "," + entry("2"));
+    CHECK(drop_from_layout_index(all, {0, 2}, "x") == text(entry("1")));
+    CHECK(drop_from_layout_index(all, {}, "x") == all);
+    CHECK(drop_from_layout_index(all, {0, 1, 2}, "x") == text(""));
+    CHECK_THROWS_AS(drop_from_layout_index("{", {0}, "x"), format_error);
+}

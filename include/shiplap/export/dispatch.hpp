@@ -12,6 +12,7 @@
 #include <shiplap/sink/layout.hpp>
 #include <shiplap/sink/oci_archive.hpp>
 #include <shiplap/sink/rootfs_tar.hpp>
+#include <shiplap/sink/unpacked.hpp>
 #include <shiplap/store/erased.hpp>
 
 #include <cstdlib>
@@ -170,19 +171,23 @@ exported_image export_checked(export_spec const& spec, export_input const& input
         return export_spec_into(sink, no_follower, spec, input, env);
     };
     auto const local_store = [&] { return spec.store.empty() ? default_store() : spec.store; };
+    auto const unpacked = [&](exported_image image) {
+        if (spec.unpack) unpack_image(layout_store{local_store()}, image.root, host_platform(), env.progress);
+        return image;
+    };
     switch (spec.type) {
     case output_type::image:
         if (spec.push) {
             if constexpr (lends_registries<Env>)
-                return push_image(lent.registries.sink(push_target_of(spec)), local_store(), spec, input,
-                                  env);
+                return unpacked(
+                    push_image(lent.registries.sink(push_target_of(spec)), local_store(), spec, input, env));
             else
                 throw option_error{"push",
                                    "this program has no way to registries: it must lend one in its env, "
                                    "for instance the curl_registries of <shiplap/registry/curl.hpp>"};
         }
         if (spec.keep == false) return into(nowhere{});
-        return into(layout_sink{local_store()});
+        return unpacked(into(layout_sink{local_store()}));
     case output_type::oci:
         if (!spec.tar) return into(layout_sink{spec.destination});
         return into(oci_archive_sink{spec.destination});

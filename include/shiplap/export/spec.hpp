@@ -39,6 +39,7 @@ struct export_spec {
     bool push_by_digest = false;  ///< without setting tags
     bool insecure = false;        ///< registries may speak plain HTTP or show any certificate
     std::optional<bool> keep;     ///< in the local image store; none: if that needs no download
+    bool unpack = false;          ///< below the local image store, for this machine's platform
     std::string dangling_prefix;  ///< adds the name <prefix>@<digest>; empty: none
     bool dangling_only_unnamed = false; ///< only if there is no other name
     bool canonical_names = false;       ///< the store also knows it as <name>@<digest>
@@ -89,6 +90,7 @@ class spec_builder {
         choose_codec();
         choose_media_types();
         choose_names();
+        choose_unpacking();
         if (spec_.type == output_type::local && (spec_.destination.empty() || spec_.destination == "-"))
             throw option_error{"dest", "type=local needs dest=<directory>"};
         if (spec_.destination.empty() && spec_.type != output_type::image) {
@@ -112,7 +114,7 @@ class spec_builder {
     };
     static constexpr unsigned image = 1, archives = 2 | 4, images = image | archives, files = 8 | 16,
                               all = images | files;
-    static std::array<option_rule, 22> const rules;
+    static std::array<option_rule, 23> const rules;
 
     [[nodiscard]] bool is_image() const { return (static_cast<unsigned>(spec_.type) & images) != 0; }
 
@@ -143,6 +145,9 @@ class spec_builder {
     }
     void set_keep(std::string const& key, std::string const& value) {
         spec_.keep = parse_bool(key, value, empty_bool::means_true);
+    }
+    void set_unpack(std::string const& key, std::string const& value) {
+        spec_.unpack = parse_bool(key, value, empty_bool::means_true);
     }
     void set_dangling(std::string const& key, std::string const& value) {
         if (!value.empty())
@@ -260,6 +265,16 @@ class spec_builder {
         if (spec_.names.empty()) spec_.canonical_names = false;
     }
 
+    void choose_unpacking() {
+        if (!spec_.unpack) return;
+        if (spec_.keep == false)
+            throw option_error{"unpack",
+                               "needs the image in the local image store; do not give store=false with it"};
+        if (spec_.rewrite_timestamps && !(spec_.names.empty() && spec_.dangling_prefix.empty()))
+            throw option_error{"unpack", "exporter option \"rewrite-timestamp\" conflicts with \"unpack\""};
+        spec_.keep = true;
+    }
+
     void choose_media_types() {
         bool const is_estargz = std::holds_alternative<estargz>(spec_.codec),
                    is_zstd = std::holds_alternative<zstd>(spec_.codec);
@@ -319,7 +334,7 @@ class spec_builder {
     bool annotated_ = false, needs_oci_annotations_ = false;
 };
 
-inline constexpr std::array<spec_builder::option_rule, 22> spec_builder::rules{{
+inline constexpr std::array<spec_builder::option_rule, 23> spec_builder::rules{{
     {"type", all, nullptr},
     {"dest", archives | files, &spec_builder::set_destination},
     {"tar", archives, &spec_builder::set_tar},
@@ -328,6 +343,7 @@ inline constexpr std::array<spec_builder::option_rule, 22> spec_builder::rules{{
     {"push-by-digest", image, &spec_builder::set_by_digest},
     {"registry.insecure", image, &spec_builder::set_insecure},
     {"store", image, &spec_builder::set_keep},
+    {"unpack", image, &spec_builder::set_unpack},
     {"dangling-name-prefix", image, &spec_builder::set_dangling},
     {"dangling-name-empty-only", image, &spec_builder::set_dangling_only_unnamed},
     {"danging-name-empty-only", image, &spec_builder::set_dangling_only_unnamed}, // as it was once spelt

@@ -13,6 +13,7 @@
 #include <shiplap/bytes/file.hpp>
 #include <shiplap/error.hpp>
 #include <shiplap/image/descriptor.hpp>
+#include <shiplap/store/blob_lease.hpp>
 #include <shiplap/store/concept.hpp>
 #include <shiplap/store/created_paths.hpp>
 #include <shiplap/store/layout_index.hpp>
@@ -74,8 +75,8 @@ class layout_store {
     }
 
     /// Whether the blob is here with the size and digest that it should have. Reads it once, unless it is
-    /// staged: those were verified when they were written. publish() fails if a blob that was reported here
-    /// has vanished.
+    /// staged: those were verified when they were written. From then on shiplap's own garbage collection
+    /// leaves it alone, as long as this store lives; publish() fails if somebody else has removed it.
     [[nodiscard]] bool holds(content_facts const& what) {
         if (auto const staged = pending_.find(what.digest)) return size_of(*staged) == what.size;
         auto const facts = detail::file_facts(blob_path(what.digest));
@@ -85,15 +86,19 @@ class layout_store {
             std::lock_guard const lock{relied_->mutex};
             if (relied_->blobs.contains(what.digest)) return true;
         }
+        auto blob = lease(what.digest);
+        if (!blob) return false;
         try {
-            verified_source source{reader(what.digest), what.digest, what.size};
+            verified_source source{replayable_source_ref{*blob}, what.digest, what.size};
             null_sink nowhere;
             transfer(source, nowhere);
         } catch (digest_mismatch const&) {
             return false;
         }
         std::lock_guard const lock{relied_->mutex};
-        relied_->blobs.insert(what.digest);
+        // Each lease is an open file. Of an image that has more blobs than that, publish() finds out in the end.
+        if (relied_->blobs.insert(what.digest).second && relied_->leases.size() < max_leases)
+            relied_->leases.push_back(std::move(*blob));
         return true;
     }
 
@@ -154,7 +159,20 @@ class layout_store {
     struct relied_blobs {
         std::mutex mutex;
         std::set<digest> blobs;
+        std::vector<file_reader> leases;
     };
+    static constexpr std::size_t max_leases = 256;
+
+    /// Nothing if the blob was removed meanwhile.
+    [[nodiscard]] std::optional<file_reader> lease(digest const& which) const {
+        try {
+            file_reader blob{blob_path(which)};
+            if (detail::lease_blob(blob)) return blob;
+        } catch (system_error const& failure) {
+            if (failure.number() != ENOENT) throw;
+        }
+        return std::nullopt;
+    }
 
     static std::string without_slashes(std::string path) {
         while (path.size() > 1 && path.ends_with('/')) path.pop_back();

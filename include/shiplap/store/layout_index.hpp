@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -111,6 +112,21 @@ inline descriptor find_entry(std::span<descriptor const> entries, std::string_vi
                                       "'; choose one of these: " + detail::list_names(entries)};
 }
 
+/// As find_entry(), for a name as people write it: "app:1" also means docker.io/library/app:1.
+inline descriptor find_reference(std::span<descriptor const> entries, std::string_view name,
+                                 std::string_view subject) {
+    std::string full;
+    try {
+        full = reference::parse(name).with_default_tag().text();
+    } catch (option_error const&) { // no reference, but it may be a digest or a ref.name
+        return find_entry(entries, name, subject);
+    }
+    bool const known = std::any_of(entries.begin(), entries.end(), [&](descriptor const& entry) {
+        return name_of_entry(entry).full == full;
+    });
+    return find_entry(entries, known ? full : name, subject);
+}
+
 /// The text of an index.json with `entries` added to `existing`, if there is one.
 ///
 /// An entry takes the place of the one with the same two names or, if it has none, of the nameless one with
@@ -148,6 +164,22 @@ inline std::string merge_layout_index(std::optional<std::string> const& existing
         throw format_error{"write", std::string{subject},
                            "would have more than " + std::to_string(max_document_size) + " bytes"};
     return text;
+}
+
+/// The text of the index.json `existing` without the entries at these places, as parse_layout_index() counts them.
+/// Members that shiplap does not know stay.
+inline std::string drop_from_layout_index(std::string_view existing, std::set<std::size_t> const& places,
+                                          std::string_view subject) {
+    static_cast<void>(parse_layout_index(existing, subject)); // who cannot read it must not edit it
+    auto index = parse_json(existing, subject);
+    auto& manifests = detail::member(index, "manifests");
+    auto kept = detail::empty_array();
+    std::size_t place = 0;
+    if (auto* const list = manifests.get_ptr<json::array_t*>())
+        for (auto& entry : *list)
+            if (!places.contains(place++)) detail::add_item(kept, std::move(entry));
+    manifests = std::move(kept);
+    return compact(index);
 }
 
 } // namespace shiplap
