@@ -37,7 +37,11 @@ struct listed_image {
 };
 
 listed_image describe(layout_store const& store, descriptor const& entry) {
-    listed_image out{.name = name_to_show(entry), .digest = entry.digest.text()};
+    listed_image out{.name = name_to_show(entry),
+                     .digest = entry.digest.text(),
+                     .platforms = {},
+                     .problem = {},
+                     .images = {}};
     try {
         auto const found = find_reachable(std::vector{entry}, store);
         for (auto const& [which, size] : found.blobs)

@@ -64,10 +64,10 @@ class garbage_collector {
     }
 
     void collect_blobs(std::string const& algorithm) {
-        auto const folder = path_ + "/blobs/" + algorithm;
+        auto const folder = path_ + "/blobs/" + algorithm + "/";
         unique_fd fd;
         for (auto const& name : open_folder(folder, fd)) {
-            auto const path = folder + "/" + name;
+            auto const path = folder + name;
             // Here a file has a hidden name only while it is published, which is under the lock that we have.
             bool const is_leftover = name.starts_with(".shiplap-");
             auto const which = digest_of(algorithm, name);
@@ -84,7 +84,7 @@ class garbage_collector {
     }
 
     void collect_trees(std::string const& algorithm) {
-        auto const folder = path_ + "/.shiplap-unpacked/" + algorithm;
+        auto const folder = path_ + "/.shiplap-unpacked/" + algorithm + "/";
         unique_fd fd;
         auto const names = open_folder(folder, fd);
         if (!fd) return;
@@ -101,9 +101,9 @@ class garbage_collector {
             if (chain) { // a tree that is half removed must not be taken for a whole one
                 hidden = old_tree + name;
                 if (::renameat(fd.get(), name.c_str(), fd.get(), hidden.c_str()) != 0)
-                    throw system_error{"remove", folder + "/" + name, errno};
+                    throw system_error{"remove", folder + name, errno};
             }
-            remove_tree(fd.get(), hidden, folder + "/" + hidden);
+            remove_tree(fd.get(), hidden, folder + hidden);
         }
     }
 

@@ -38,6 +38,7 @@ inline std::vector<descriptor> remove_names(std::string const& path, std::span<s
                 places.insert(i);
     }
     std::vector<descriptor> removed;
+    removed.reserve(places.size());
     for (auto const place : places) removed.push_back(entries[place]);
     if (!removed.empty()) {
         write_file(index, drop_from_layout_index(text, places, index));
