@@ -494,7 +494,8 @@ struct single_attempt {
     }
 };
 
-/// A session for the attempts at an upload: that of the transport, if it is one that retries; else one attempt.
+/// A session for the attempts at an upload or a download: that of the transport, if it is one that retries; else one
+/// attempt.
 template <transport T>
 auto attempts_at(T& over, origin const& host) {
     if constexpr (requires { over.attempts_at(host); })
@@ -3651,21 +3652,17 @@ class repository {
         return headers;
     }
 
-    // What is sent in one piece, and comes in none, is asked for again if the transport is one that does so.
+    // What comes in pieces, and not all of them, is asked for again if the transport is one that does so.
     template <class Work>
     auto again_if_cut(Work const& work) {
-        if constexpr (requires(T & over, origin const& host) { over.attempts_at(host); }) {
-            for (auto attempts = over_->attempts_at(registry());;) {
-                try {
-                    return work();
-                } catch (transport_error const& failure) {
-                    if (!failure.facts().retryable || failure.facts().attempts > 1)
-                        throw; // the transport has tried hard already
-                    attempts.failed(failure);
-                }
+        for (auto attempts = detail::attempts_at(*over_, registry());;) {
+            try {
+                return work();
+            } catch (transport_error const& failure) {
+                if (!failure.facts().retryable || failure.facts().attempts > 1)
+                    throw; // the transport has tried hard already
+                attempts.failed(failure);
             }
-        } else {
-            return work();
         }
     }
 

@@ -16,7 +16,8 @@ struct single_attempt {
     }
 };
 
-/// A session for the attempts at an upload: that of the transport, if it is one that retries; else one attempt.
+/// A session for the attempts at an upload or a download: that of the transport, if it is one that retries; else one
+/// attempt.
 template <transport T>
 auto attempts_at(T& over, origin const& host) {
     if constexpr (requires { over.attempts_at(host); })

@@ -11,6 +11,7 @@
 #include <shiplap/error.hpp>
 #include <shiplap/image/media_types.hpp>
 #include <shiplap/image/reference.hpp>
+#include <shiplap/registry/attempts.hpp>
 #include <shiplap/registry/concept.hpp>
 #include <shiplap/registry/hosts.hpp>
 #include <shiplap/registry/location.hpp>
@@ -241,21 +242,17 @@ class repository {
         return headers;
     }
 
-    // What is sent in one piece, and comes in none, is asked for again if the transport is one that does so.
+    // What comes in pieces, and not all of them, is asked for again if the transport is one that does so.
     template <class Work>
     auto again_if_cut(Work const& work) {
-        if constexpr (requires(T & over, origin const& host) { over.attempts_at(host); }) {
-            for (auto attempts = over_->attempts_at(registry());;) {
-                try {
-                    return work();
-                } catch (transport_error const& failure) {
-                    if (!failure.facts().retryable || failure.facts().attempts > 1)
-                        throw; // the transport has tried hard already
-                    attempts.failed(failure);
-                }
+        for (auto attempts = detail::attempts_at(*over_, registry());;) {
+            try {
+                return work();
+            } catch (transport_error const& failure) {
+                if (!failure.facts().retryable || failure.facts().attempts > 1)
+                    throw; // the transport has tried hard already
+                attempts.failed(failure);
             }
-        } else {
-            return work();
         }
     }
 

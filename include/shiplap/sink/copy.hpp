@@ -5,8 +5,7 @@
 //     copy(root, names, store, layout_sink{"app-layout"}, env);
 //
 //   1. Follow the descriptors from `root` (read_graph): all manifests are verified, nothing is missing.
-//   2. Put what the sink does not have: configurations and layers, then manifests, then indexes, the root
-//   last;
+//   2. Put what the sink does not have: configurations and layers, then manifests, then indexes, the root last;
 //      or what an arranging_sink asks for, in its order. Every byte is verified on its way. A remote_sink gets
 //      several configurations and layers at once, and manifests when all of those have arrived.
 //   3. Tag the root with each name, and commit.
@@ -259,7 +258,8 @@ void finish_copy(descriptor const& root, std::span<image_name const> names, From
 
 /// Delivers the image `root` with everything that belongs to it, under `names`; without any, the sink keeps
 /// it by its digest. `env.progress` hears of every content: activity "copy", the digest as subject, bytes
-/// moved; none are moved of what exists. On the way to a remote_sink also of the whole: activity "deliver". When it throws, nothing has become visible in the sink.
+/// moved; none are moved of what exists. On the way to a remote_sink also of the whole: activity "deliver".
+/// When it throws, nothing has become visible in the sink.
 template <blob_reader_source From, image_sink To, class Env>
 void copy(descriptor const& root, std::span<image_name const> names, From const& from, To& to, Env& env) {
     progress_ref const progress{env.progress};
