@@ -140,7 +140,10 @@ class command_line {
         try {
             app_.parse(argc, argv);
         } catch (CLI::ParseError const& problem) {
-            if (problem.get_exit_code() != 0) refuse_mixture();
+            if (problem.get_exit_code() != 0) {
+                refuse_half_a_command();
+                refuse_mixture();
+            }
             return app_.exit(problem) == 0 ? done : wrong_usage;
         }
         refuse_mixture();
@@ -164,6 +167,14 @@ class command_line {
     }
 
   private:
+    // CLI11 says that a subcommand is required, but neither where nor which ones there are.
+    void refuse_half_a_command() const {
+        for (auto const& [command, parts] : {std::pair{index_, "create"}, std::pair{store_, "ls, rm or gc"}})
+            if (command->parsed() && command->get_subcommands().empty())
+                throw shiplap::option_error{"run", command->get_name(),
+                                            std::string{"needs a subcommand of its own: "} + parts};
+    }
+
     void declare_export() {
         input_ = app_.add_option("INPUT", inputs_, "layers, bottom first")->type_name("...");
         add_value(app_, "--from", arguments_.from, "IMAGE",
