@@ -46,3 +46,17 @@ TEST_CASE("a tap outlives the task that it posted, also when the next stage thro
         CHECK_THROWS_AS(stage.write(as_bytes(large), full), std::runtime_error);
     }
 }
+
+TEST_CASE("a fork has seen the same and goes its own way", "[tap]") {
+    thread_pool pool{2};
+    tap<sha256> stage{executor_ref{pool}};
+    null_sink nowhere;
+    std::string const start(300'000, 'a');
+    stage.write(as_bytes(start), nowhere);
+    auto other = stage.fork();
+    other.write(as_bytes("b"), nowhere);
+    stage.write(as_bytes("c"), nowhere);
+    CHECK(other.facts().digest == digest::of<sha256>(as_bytes(start + "b")));
+    CHECK(stage.fork().facts().size == 300'001);
+    CHECK(stage.facts().digest == digest::of<sha256>(as_bytes(start + "c")));
+}

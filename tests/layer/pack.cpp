@@ -38,6 +38,15 @@ struct sample_layer {
     [[nodiscard]] std::string description() const { return "sample"; }
 };
 
+// Counts how often it is read.
+struct counted : sample_layer {
+    int* reads;
+    void write_tar(byte_sink auto& out, layer_context const& context) const {
+        ++*reads;
+        sample_layer::write_tar(out, context);
+    }
+};
+
 static_assert(layer_source<sample_layer>);
 
 template <codec C>
@@ -118,4 +127,37 @@ TEST_CASE("an observer hears the start, the advance and the end", "[pack]") {
     CHECK(heard[1] == progress_event::kind::advanced);
     CHECK(heard.back() == progress_event::kind::finished);
     CHECK(done == packed.blob.size);
+}
+
+TEST_CASE("packed in several ways in one pass: each as if packed alone", "[pack]") {
+    using ways = std::vector<std::variant<uncompressed, gzip, estargz, zstd>>;
+    auto const which = GENERATE(values<ways>({{},
+                                              {gzip{}},
+                                              {uncompressed{}, gzip{.level = 1}, gzip{.level = 9}},
+                                              {estargz{}, zstd{}, uncompressed{}, gzip{}},
+                                              {estargz{.level = 1}, estargz{.level = 9}}}));
+    int reads = 0;
+    counted const source{{.piece = 5000}, &reads};
+    clamp_timestamps const clamp{{1'010, 0}};
+    struct {
+        thread_pool executor{2};
+        no_progress progress;
+        timestamps_ref timestamps;
+    } env;
+    env.timestamps = timestamps_ref{clamp};
+    memory_store together, alone;
+    auto const made = pack_each<sha256>(source, which, together, env);
+    CHECK(reads == 1);
+    REQUIRE(made.size() == which.size());
+    for (std::size_t i = 0; i < which.size(); ++i) {
+        auto const expected =
+            std::visit([&](auto const& how) { return pack<sha256>(source, how, alone, env); }, which[i]);
+        CHECK(made[i].blob.digest == expected.blob.digest);
+        CHECK(made[i].diff_id == expected.diff_id);
+        CHECK(made[i].annotations == expected.annotations);
+        CHECK(made[i].created == expected.created);
+        CHECK(together.contains(made[i].blob.digest));
+    }
+    if (!which.empty())
+        CHECK_THROWS_AS(pack_each<sha256>(sample_layer{.fails = true}, which, together, env), error);
 }

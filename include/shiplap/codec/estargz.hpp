@@ -203,6 +203,7 @@ struct basic_estargz {
         return {executor, level};
     }
     [[nodiscard]] static gzip_decoder decoder() { return {}; }
+    friend bool operator==(basic_estargz const&, basic_estargz const&) = default;
 };
 
 using estargz = basic_estargz<>;

@@ -74,6 +74,7 @@ struct basic_gzip {
         return {executor, level};
     }
     [[nodiscard]] static gzip_decoder decoder() { return {}; }
+    friend bool operator==(basic_gzip const&, basic_gzip const&) = default;
 };
 
 using gzip = basic_gzip<>;

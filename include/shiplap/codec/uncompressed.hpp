@@ -33,6 +33,7 @@ struct uncompressed {
 
     [[nodiscard]] identity_stage encoder(executor_ref) const noexcept { return {}; }
     [[nodiscard]] static identity_decoder decoder() noexcept { return {}; }
+    friend bool operator==(uncompressed const&, uncompressed const&) = default;
 };
 
 } // namespace shiplap

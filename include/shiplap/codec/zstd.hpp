@@ -179,6 +179,7 @@ struct zstd {
         return {std::max(1u, executor.concurrency()), level};
     }
     [[nodiscard]] static zstd_decoder decoder() { return {}; }
+    friend bool operator==(zstd const&, zstd const&) = default;
 };
 
 } // namespace shiplap

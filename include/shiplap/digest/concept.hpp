@@ -4,6 +4,7 @@
 //   concept            expression             meaning
 //   hasher             h.update(in)           takes more bytes
 //                      h.finish() -> string   the raw hash of all bytes so far; the hasher is spent
+//                      copying                a copy goes on from the bytes so far
 //   digest_algorithm   D::name                as in "sha256:..." (image-spec, descriptor.md, "Registered algorithms")
 //                      D::size                bytes of a raw hash
 //                      typename D::hasher     default constructible
@@ -26,7 +27,7 @@
 namespace shiplap {
 
 template <class H>
-concept hasher = std::default_initializable<H> && std::movable<H> && requires(H& h, bytes_view in) {
+concept hasher = std::default_initializable<H> && std::copyable<H> && requires(H& h, bytes_view in) {
     h.update(in);
     { h.finish() } -> std::same_as<std::string>;
 };

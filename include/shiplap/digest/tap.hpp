@@ -46,6 +46,12 @@ class tap {
     template <byte_sink Out>
     void finish(Out&) noexcept {}
 
+    /// A tap that has seen what this one has; both go on independently.
+    [[nodiscard]] tap fork() {
+        wait();
+        return {hasher_, size_};
+    }
+
     /// Digest and size of all that passed. Call once, after the last write().
     [[nodiscard]] content_facts facts() {
         wait();
@@ -53,6 +59,8 @@ class tap {
     }
 
   private:
+    tap(typename D::hasher const& hasher, std::uint64_t size) : hasher_{hasher}, size_{size} {}
+
     void hash(bytes_view piece) {
         if (executor_.concurrency() == 0 || piece.size() < worth_a_task) {
             wait();

@@ -4,7 +4,8 @@
 //     source -> meter -> gather -> plain tap -> encoder -> packed tap -> blob
 //                                  (diff_id)              (digest, size)
 //
-// Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once.
+// Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once. pack_each() packs
+// one source in several ways, still with one read and one digest of the plain bytes.
 // Backpressure is the call stack; parallelism lives inside the encoder, which posts blocks to the executor,
 // or, where there is none to speak of, in the tap, which hashes a chunk on the executor while that chunk is
 // written and the next one read.
@@ -18,8 +19,13 @@
 #include <shiplap/store/concept.hpp>
 
 #include <algorithm>
+#include <array>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <variant>
+#include <vector>
 
 namespace shiplap {
 
@@ -45,55 +51,134 @@ inline annotation_map rewrite_annotations(std::optional<timestamp> const& latest
     return {{"buildkit/rewritten-timestamp", std::to_string(latest->seconds)}};
 }
 
+/// Takes the plain bytes of a layer and makes a blob of them, which is not there before commit().
+template <digest_algorithm D>
+struct packer {
+    packer() = default;
+    packer(packer const&) = delete;
+    packer& operator=(packer const&) = delete;
+    virtual ~packer() = default;
+    virtual void write(bytes_view plain) = 0;
+    /// Call once; `plain` has seen all that was written.
+    virtual layer_blob commit(tap<D>& plain) = 0;
+};
+
+template <digest_algorithm D, codec C, blob_store S>
+class encoding_packer final : public packer<D> {
+  public:
+    encoding_packer(C const& how, S& store, executor_ref executor)
+        : blob_{store.open()}, encoder_{how.encoder(executor)} {}
+
+    void write(bytes_view plain) override { pipe_.write(plain); }
+
+    layer_blob commit(tap<D>& plain) override {
+        pipe_.finish();
+        auto whole = plain.fork();
+        if constexpr (extending_encoder<encoder_of<C>>) {
+            null_sink nowhere;
+            pipeline extension{whole, nowhere};
+            encoder_.write_extension(extension);
+        }
+        layer_blob out{packed_.facts(), whole.facts().digest, std::string{C::encoding}};
+        if constexpr (annotating_encoder<encoder_of<C>>) out.annotations = encoder_.annotations();
+        blob_.commit(out.blob);
+        return out;
+    }
+
+  private:
+    blob_writer_of<S> blob_;
+    encoder_of<C> encoder_;
+    gather blocks_;
+    tap<D> packed_;
+    pipeline<encoder_of<C>, gather, tap<D>, blob_writer_of<S>> pipe_{encoder_, blocks_, packed_, blob_};
+};
+
+/// Where nothing is encoded, what the plain tap saw is the blob.
+template <digest_algorithm D, codec C, blob_store S>
+    requires std::same_as<encoder_of<C>, identity_stage>
+class encoding_packer<D, C, S> final : public packer<D> {
+  public:
+    encoding_packer(C const&, S& store, executor_ref) : blob_{store.open()} {}
+
+    void write(bytes_view plain) override { blob_.write(plain); }
+
+    layer_blob commit(tap<D>& plain) override {
+        auto const facts = plain.fork().facts();
+        blob_.commit(facts);
+        return {facts, facts.digest, std::string{C::encoding}};
+    }
+
+  private:
+    blob_writer_of<S> blob_;
+};
+
+/// Several packers as one byte_sink.
+template <digest_algorithm D>
+struct packers {
+    std::span<std::unique_ptr<packer<D>> const> all;
+    void write(bytes_view plain) {
+        for (auto const& one : all) one->write(plain);
+    }
+};
+
+/// One pass over `source`, into all packers; returns what each has made.
+template <digest_algorithm D, layer_source L, class Env>
+std::vector<layer_blob> pack_with(std::span<std::unique_ptr<packer<D>> const> packers_, L const& source,
+                                  tap<D>& plain, Env& env) {
+    progress_ref const progress{env.progress};
+    std::optional<std::uint64_t> total;
+    if constexpr (sized_layer<L>)
+        if (auto const size = progress.wants_totals() ? source.estimated_size() : 0; size != 0) total = size;
+    activity told{progress, "pack", source.description(), total};
+
+    std::optional<timestamp> newest;
+    newest_timestamp const time{timestamps_ref{env.timestamps}, &newest};
+    meter metered{told};
+    gather chunks;
+    packers<D> out{packers_};
+    pipeline pipe{metered, chunks, plain, out};
+    source.write_tar(pipe, layer_context{timestamps_ref{time}, progress});
+    pipe.finish();
+
+    std::vector<layer_blob> made;
+    for (auto const& one : packers_) {
+        made.push_back(one->commit(plain));
+        made.back().created = newest;
+        made.back().annotations.merge(rewrite_annotations(time.latest()));
+    }
+    told.finish();
+    return made;
+}
+
+template <digest_algorithm D, codec C, blob_store S>
+std::unique_ptr<packer<D>> make_packer(C const& how, S& store, executor_ref executor) {
+    return std::make_unique<encoding_packer<D, C, S>>(how, store, executor);
+}
+
 } // namespace detail
 
 /// Packs what `source` writes with codec `how` into `store`, and says what came out. `env` lends executor,
 /// progress and timestamps (export/env.hpp). When it throws, `store` holds nothing of the layer.
 template <digest_algorithm D, layer_source L, codec C, blob_store S, class Env>
 layer_blob pack(L const& source, C const& how, S& store, Env& env) {
-    progress_ref const progress{env.progress};
-    std::optional<std::uint64_t> total;
-    if constexpr (sized_layer<L>)
-        if (auto const size = progress.wants_totals() ? source.estimated_size() : 0; size != 0) total = size;
-    detail::activity told{progress, "pack", source.description(), total};
+    constexpr bool only_hashes = std::same_as<encoder_of<C>, identity_stage>;
+    executor_ref const executor{env.executor};
+    tap<D> plain{only_hashes ? executor : executor_ref{}};
+    std::array const packers{detail::make_packer<D>(how, store, executor)};
+    return std::move(detail::pack_with<D>(packers, source, plain, env).front());
+}
 
-    std::optional<timestamp> newest;
-    detail::newest_timestamp const time{timestamps_ref{env.timestamps}, &newest};
-    layer_context const context{timestamps_ref{time}, progress};
-
-    auto blob = store.open();
-    detail::meter meter{told};
-    gather chunks;
-    auto annotations = detail::rewrite_annotations(time.latest());
-    auto encoder = how.encoder(executor_ref{env.executor});
-    using encoder_type = decltype(encoder);
-
-    if constexpr (std::same_as<encoder_type, identity_stage>) {
-        tap<D> plain{executor_ref{env.executor}};
-        pipeline pipe{meter, chunks, plain, blob};
-        source.write_tar(pipe, context);
-        pipe.finish();
-        auto const facts = plain.facts();
-        blob.commit(facts);
-        told.finish();
-        return {facts, facts.digest, std::string{C::encoding}, std::move(annotations), {}, newest};
-    } else {
-        tap<D> plain, packed;
-        gather blocks;
-        pipeline pipe{meter, chunks, plain, encoder, blocks, packed, blob};
-        source.write_tar(pipe, context);
-        pipe.finish();
-        if constexpr (extending_encoder<encoder_type>) {
-            null_sink nowhere;
-            pipeline extension{plain, nowhere};
-            encoder.write_extension(extension);
-        }
-        if constexpr (annotating_encoder<encoder_type>) annotations.merge(encoder.annotations());
-        auto const facts = packed.facts();
-        blob.commit(facts);
-        told.finish();
-        return {facts, plain.facts().digest, std::string{C::encoding}, std::move(annotations), {}, newest};
-    }
+/// Packs it once with each codec of `ways`, a range of variants of codecs; the results are in that order. When it
+/// throws, some of them may be in `store`.
+template <digest_algorithm D, layer_source L, class Ways, blob_store S, class Env>
+std::vector<layer_blob> pack_each(L const& source, Ways const& ways, S& store, Env& env) {
+    executor_ref const executor{env.executor};
+    tap<D> plain{executor};
+    std::vector<std::unique_ptr<detail::packer<D>>> packers;
+    for (auto const& way : ways)
+        packers.push_back(
+            std::visit([&](auto const& how) { return detail::make_packer<D>(how, store, executor); }, way));
+    return detail::pack_with<D>(packers, source, plain, env);
 }
 
 } // namespace shiplap
