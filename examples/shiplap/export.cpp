@@ -23,29 +23,23 @@ using namespace shiplap;
 
 namespace {
 
-/// An INPUT. A stream is gone after one reading.
-struct input_layer {
-    any_layer_source layer;
-    bool is_stream = false;
-};
-
-input_layer stream_layer(unique_fd fd, std::string const& name) {
+any_layer_source stream_layer(unique_fd fd, std::string const& name) {
     if (!fd) throw system_error{"read", name, errno};
-    return {tar_layer{interruptible_input{std::move(fd), name}, name}, true};
+    return tar_layer{interruptible_input{std::move(fd), name}, name};
 }
 
 // A named pipe is opened without waiting for its writer; the reading waits, and can be interrupted.
-input_layer tar_input(std::string const& path) {
+any_layer_source tar_input(std::string const& path) {
     std::error_code ignored; // the reading will tell what is wrong
-    if (!std::filesystem::is_fifo(path, ignored)) return {tar_layer{path}};
+    if (!std::filesystem::is_fifo(path, ignored)) return tar_layer{path};
     auto pipe = detail::open_file(path, O_RDONLY | O_NONBLOCK);
     ::fcntl(pipe.get(), F_SETFL, O_RDONLY);
     return stream_layer(std::move(pipe), path);
 }
 
-input_layer parse_input(std::string const& input) {
+any_layer_source parse_input(std::string const& input) {
     auto const after = [&](std::string_view prefix) { return input.substr(prefix.size()); };
-    if (input.starts_with("dir:")) return {directory_layer{after("dir:")}};
+    if (input.starts_with("dir:")) return directory_layer{after("dir:")};
     if (input == "tar:-")
         return stream_layer(unique_fd{::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)}, "standard input");
     if (input.starts_with("tar:")) return tar_input(after("tar:"));
@@ -55,12 +49,12 @@ input_layer parse_input(std::string const& input) {
         if (colon == std::string::npos || colon == 0 || colon + 1 == trees.size())
             throw option_error{"INPUT",
                                "'" + printable(input) + "': expected diff:LOWER:UPPER, two directories"};
-        return {diff_layer{trees.substr(0, colon), trees.substr(colon + 1)}};
+        return diff_layer{trees.substr(0, colon), trees.substr(colon + 1)};
     }
     if (input.empty()) throw option_error{"INPUT", "is empty; name a directory or a tar file"};
     std::error_code problem;
     auto const status = std::filesystem::status(input, problem);
-    if (std::filesystem::is_directory(status)) return {directory_layer{input}};
+    if (std::filesystem::is_directory(status)) return directory_layer{input};
     if (std::filesystem::is_regular_file(status) || std::filesystem::is_fifo(status)) return tar_input(input);
     if (status.type() == std::filesystem::file_type::not_found)
         throw error{error_code::not_found, "read input", input, "no such file or directory"};
@@ -68,16 +62,8 @@ input_layer parse_input(std::string const& input) {
     throw error{error_code::unsupported, "read input", input, "is neither a directory nor a tar file"};
 }
 
-void parse_inputs(std::vector<std::string> const& inputs, export_arguments const& arguments,
-                  std::vector<any_layer_source>& layers) {
-    for (auto const& text : inputs) {
-        auto input = parse_input(text);
-        if (input.is_stream && arguments.outputs.size() > 1)
-            throw option_error{"INPUT",
-                               "'" + printable(text) +
-                                   "' can be read only once: give one --output, or write it to a file first"};
-        layers.emplace_back(interruptible_layer{std::move(input.layer)});
-    }
+void parse_inputs(std::vector<std::string> const& inputs, std::vector<any_layer_source>& layers) {
+    for (auto const& text : inputs) layers.emplace_back(interruptible_layer{parse_input(text)});
 }
 
 bool is_read_from_input(export_arguments const& arguments) {
@@ -176,7 +162,7 @@ base_image read_base_from(image_source const& source, location const& where,
 // What all platforms have in common.
 build_result parse_build(export_arguments const& arguments) {
     build_result result;
-    parse_inputs(arguments.inputs, arguments, result.layers);
+    parse_inputs(arguments.inputs, result.layers);
     parse_attestations(arguments.attestations, result.attestations);
     if (arguments.config_file) result.config = read_file(*arguments.config_file, 4 << 20);
     for (auto const& variable : arguments.env) result.changes.env.push_back(checked("--env", variable));
@@ -205,7 +191,7 @@ std::vector<platform_build> parse_builds(export_arguments const& arguments) {
     for (auto const& one : arguments.platforms) {
         auto& build = builds.emplace_back(platform_build{common, parse_platform(one.platform)});
         if (!arguments.from) build.result.platform = build.wanted;
-        parse_inputs(one.inputs, arguments, build.result.layers);
+        parse_inputs(one.inputs, build.result.layers);
         parse_attestations(one.attestations, build.result.attestations);
         if (build.result.layers.empty() && !arguments.from && arguments.platforms.size() > 1)
             throw option_error{"INPUT", "is missing for the platform " + printable(one.platform) +
@@ -340,9 +326,9 @@ void export_images(export_arguments const& arguments, common_options const& comm
     auto metadata_file = stage(arguments.metadata_file);
     bool const to_stdout = std::any_of(specs.begin(), specs.end(),
                                        [](export_spec const& spec) { return spec.destination == "-"; });
-    for (auto const& spec : specs) {
+    for (auto const& spec : specs)
         for (auto const& warning : spec.warnings) env.progress.warn(warning);
-        auto const image = export_image(spec, what, env);
+    for (auto const& image : export_images(specs, what, env)) {
         for (auto const& warning : image.warnings) env.progress.warn(warning);
         facts.add(image);
         auto* const out = to_stdout ? stderr : stdout; // standard output carries an image itself

@@ -1615,6 +1615,7 @@ struct zstd {
         return {std::max(1u, executor.concurrency()), level};
     }
     [[nodiscard]] static zstd_decoder decoder() { return {}; }
+    friend bool operator==(zstd const&, zstd const&) = default;
 };
 
 } // namespace shiplap
@@ -1872,6 +1873,7 @@ inline std::optional<std::uint64_t> estargz_toc_offset(bytes_view footer) {
 //   concept            expression             meaning
 //   hasher             h.update(in)           takes more bytes
 //                      h.finish() -> string   the raw hash of all bytes so far; the hasher is spent
+//                      copying                a copy goes on from the bytes so far
 //   digest_algorithm   D::name                as in "sha256:..." (image-spec, descriptor.md, "Registered algorithms")
 //                      D::size                bytes of a raw hash
 //                      typename D::hasher     default constructible
@@ -1892,7 +1894,7 @@ inline std::optional<std::uint64_t> estargz_toc_offset(bytes_view footer) {
 namespace shiplap {
 
 template <class H>
-concept hasher = std::default_initializable<H> && std::movable<H> && requires(H& h, bytes_view in) {
+concept hasher = std::default_initializable<H> && std::copyable<H> && requires(H& h, bytes_view in) {
     h.update(in);
     { h.finish() } -> std::same_as<std::string>;
 };
@@ -3733,6 +3735,7 @@ struct basic_estargz {
         return {executor, level};
     }
     [[nodiscard]] static gzip_decoder decoder() { return {}; }
+    friend bool operator==(basic_estargz const&, basic_estargz const&) = default;
 };
 
 using estargz = basic_estargz<>;
@@ -3810,6 +3813,7 @@ struct basic_gzip {
         return {executor, level};
     }
     [[nodiscard]] static gzip_decoder decoder() { return {}; }
+    friend bool operator==(basic_gzip const&, basic_gzip const&) = default;
 };
 
 using gzip = basic_gzip<>;
@@ -3850,6 +3854,7 @@ struct uncompressed {
 
     [[nodiscard]] identity_stage encoder(executor_ref) const noexcept { return {}; }
     [[nodiscard]] static identity_decoder decoder() noexcept { return {}; }
+    friend bool operator==(uncompressed const&, uncompressed const&) = default;
 };
 
 } // namespace shiplap
@@ -3894,6 +3899,12 @@ class tap {
     template <byte_sink Out>
     void finish(Out&) noexcept {}
 
+    /// A tap that has seen what this one has; both go on independently.
+    [[nodiscard]] tap fork() {
+        wait();
+        return {hasher_, size_};
+    }
+
     /// Digest and size of all that passed. Call once, after the last write().
     [[nodiscard]] content_facts facts() {
         wait();
@@ -3901,6 +3912,8 @@ class tap {
     }
 
   private:
+    tap(typename D::hasher const& hasher, std::uint64_t size) : hasher_{hasher}, size_{size} {}
+
     void hash(bytes_view piece) {
         if (executor_.concurrency() == 0 || piece.size() < worth_a_task) {
             wait();
@@ -7945,7 +7958,8 @@ inline export_plan plan_export(export_input const& input, export_options const& 
 //     source -> meter -> gather -> plain tap -> encoder -> packed tap -> blob
 //                                  (diff_id)              (digest, size)
 //
-// Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once.
+// Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once. pack_each() packs
+// one source in several ways, still with one read and one digest of the plain bytes.
 // Backpressure is the call stack; parallelism lives inside the encoder, which posts blocks to the executor,
 // or, where there is none to speak of, in the tap, which hashes a chunk on the executor while that chunk is
 // written and the next one read.
@@ -7974,55 +7988,134 @@ inline annotation_map rewrite_annotations(std::optional<timestamp> const& latest
     return {{"buildkit/rewritten-timestamp", std::to_string(latest->seconds)}};
 }
 
+/// Takes the plain bytes of a layer and makes a blob of them, which is not there before commit().
+template <digest_algorithm D>
+struct packer {
+    packer() = default;
+    packer(packer const&) = delete;
+    packer& operator=(packer const&) = delete;
+    virtual ~packer() = default;
+    virtual void write(bytes_view plain) = 0;
+    /// Call once; `plain` has seen all that was written.
+    virtual layer_blob commit(tap<D>& plain) = 0;
+};
+
+template <digest_algorithm D, codec C, blob_store S>
+class encoding_packer final : public packer<D> {
+  public:
+    encoding_packer(C const& how, S& store, executor_ref executor)
+        : blob_{store.open()}, encoder_{how.encoder(executor)} {}
+
+    void write(bytes_view plain) override { pipe_.write(plain); }
+
+    layer_blob commit(tap<D>& plain) override {
+        pipe_.finish();
+        auto whole = plain.fork();
+        if constexpr (extending_encoder<encoder_of<C>>) {
+            null_sink nowhere;
+            pipeline extension{whole, nowhere};
+            encoder_.write_extension(extension);
+        }
+        layer_blob out{packed_.facts(), whole.facts().digest, std::string{C::encoding}};
+        if constexpr (annotating_encoder<encoder_of<C>>) out.annotations = encoder_.annotations();
+        blob_.commit(out.blob);
+        return out;
+    }
+
+  private:
+    blob_writer_of<S> blob_;
+    encoder_of<C> encoder_;
+    gather blocks_;
+    tap<D> packed_;
+    pipeline<encoder_of<C>, gather, tap<D>, blob_writer_of<S>> pipe_{encoder_, blocks_, packed_, blob_};
+};
+
+/// Where nothing is encoded, what the plain tap saw is the blob.
+template <digest_algorithm D, codec C, blob_store S>
+    requires std::same_as<encoder_of<C>, identity_stage>
+class encoding_packer<D, C, S> final : public packer<D> {
+  public:
+    encoding_packer(C const&, S& store, executor_ref) : blob_{store.open()} {}
+
+    void write(bytes_view plain) override { blob_.write(plain); }
+
+    layer_blob commit(tap<D>& plain) override {
+        auto const facts = plain.fork().facts();
+        blob_.commit(facts);
+        return {facts, facts.digest, std::string{C::encoding}};
+    }
+
+  private:
+    blob_writer_of<S> blob_;
+};
+
+/// Several packers as one byte_sink.
+template <digest_algorithm D>
+struct packers {
+    std::span<std::unique_ptr<packer<D>> const> all;
+    void write(bytes_view plain) {
+        for (auto const& one : all) one->write(plain);
+    }
+};
+
+/// One pass over `source`, into all packers; returns what each has made.
+template <digest_algorithm D, layer_source L, class Env>
+std::vector<layer_blob> pack_with(std::span<std::unique_ptr<packer<D>> const> packers_, L const& source,
+                                  tap<D>& plain, Env& env) {
+    progress_ref const progress{env.progress};
+    std::optional<std::uint64_t> total;
+    if constexpr (sized_layer<L>)
+        if (auto const size = progress.wants_totals() ? source.estimated_size() : 0; size != 0) total = size;
+    activity told{progress, "pack", source.description(), total};
+
+    std::optional<timestamp> newest;
+    newest_timestamp const time{timestamps_ref{env.timestamps}, &newest};
+    meter metered{told};
+    gather chunks;
+    packers<D> out{packers_};
+    pipeline pipe{metered, chunks, plain, out};
+    source.write_tar(pipe, layer_context{timestamps_ref{time}, progress});
+    pipe.finish();
+
+    std::vector<layer_blob> made;
+    for (auto const& one : packers_) {
+        made.push_back(one->commit(plain));
+        made.back().created = newest;
+        made.back().annotations.merge(rewrite_annotations(time.latest()));
+    }
+    told.finish();
+    return made;
+}
+
+template <digest_algorithm D, codec C, blob_store S>
+std::unique_ptr<packer<D>> make_packer(C const& how, S& store, executor_ref executor) {
+    return std::make_unique<encoding_packer<D, C, S>>(how, store, executor);
+}
+
 } // namespace detail
 
 /// Packs what `source` writes with codec `how` into `store`, and says what came out. `env` lends executor,
 /// progress and timestamps (export/env.hpp). When it throws, `store` holds nothing of the layer.
 template <digest_algorithm D, layer_source L, codec C, blob_store S, class Env>
 layer_blob pack(L const& source, C const& how, S& store, Env& env) {
-    progress_ref const progress{env.progress};
-    std::optional<std::uint64_t> total;
-    if constexpr (sized_layer<L>)
-        if (auto const size = progress.wants_totals() ? source.estimated_size() : 0; size != 0) total = size;
-    detail::activity told{progress, "pack", source.description(), total};
+    constexpr bool only_hashes = std::same_as<encoder_of<C>, identity_stage>;
+    executor_ref const executor{env.executor};
+    tap<D> plain{only_hashes ? executor : executor_ref{}};
+    std::array const packers{detail::make_packer<D>(how, store, executor)};
+    return std::move(detail::pack_with<D>(packers, source, plain, env).front());
+}
 
-    std::optional<timestamp> newest;
-    detail::newest_timestamp const time{timestamps_ref{env.timestamps}, &newest};
-    layer_context const context{timestamps_ref{time}, progress};
-
-    auto blob = store.open();
-    detail::meter meter{told};
-    gather chunks;
-    auto annotations = detail::rewrite_annotations(time.latest());
-    auto encoder = how.encoder(executor_ref{env.executor});
-    using encoder_type = decltype(encoder);
-
-    if constexpr (std::same_as<encoder_type, identity_stage>) {
-        tap<D> plain{executor_ref{env.executor}};
-        pipeline pipe{meter, chunks, plain, blob};
-        source.write_tar(pipe, context);
-        pipe.finish();
-        auto const facts = plain.facts();
-        blob.commit(facts);
-        told.finish();
-        return {facts, facts.digest, std::string{C::encoding}, std::move(annotations), {}, newest};
-    } else {
-        tap<D> plain, packed;
-        gather blocks;
-        pipeline pipe{meter, chunks, plain, encoder, blocks, packed, blob};
-        source.write_tar(pipe, context);
-        pipe.finish();
-        if constexpr (extending_encoder<encoder_type>) {
-            null_sink nowhere;
-            pipeline extension{plain, nowhere};
-            encoder.write_extension(extension);
-        }
-        if constexpr (annotating_encoder<encoder_type>) annotations.merge(encoder.annotations());
-        auto const facts = packed.facts();
-        blob.commit(facts);
-        told.finish();
-        return {facts, plain.facts().digest, std::string{C::encoding}, std::move(annotations), {}, newest};
-    }
+/// Packs it once with each codec of `ways`, a range of variants of codecs; the results are in that order. When it
+/// throws, some of them may be in `store`.
+template <digest_algorithm D, layer_source L, class Ways, blob_store S, class Env>
+std::vector<layer_blob> pack_each(L const& source, Ways const& ways, S& store, Env& env) {
+    executor_ref const executor{env.executor};
+    tap<D> plain{executor};
+    std::vector<std::unique_ptr<detail::packer<D>>> packers;
+    for (auto const& way : ways)
+        packers.push_back(
+            std::visit([&](auto const& how) { return detail::make_packer<D>(how, store, executor); }, way));
+    return detail::pack_with<D>(packers, source, plain, env);
 }
 
 } // namespace shiplap
@@ -8478,11 +8571,17 @@ struct ready_layer {
     std::optional<any_layer_source> elsewhere{}; ///< not in the store; used as it is
 };
 
+/// Whether a layer that is `stored`, if it is, has to be packed for an export with codec C.
+template <codec C>
+bool needs_packing(std::optional<layer_blob> const& stored, bool force) {
+    return !stored || (force && !is_packed_as<C>(*stored) && stored->distributable);
+}
+
 /// Packs one layer, unless it is fine as it is. `env` is an env_ref, so that this is compiled once.
 template <digest_algorithm D, codec C, blob_store S>
 ready_layer make_ready(any_layer_source const& layer, C const& how, S& store, bool force, env_ref env) {
     auto const stored = layer.stored();
-    if (stored && (!force || is_packed_as<C>(*stored) || !stored->distributable)) return {*stored, layer};
+    if (!needs_packing<C>(stored, force)) return {*stored, layer};
     return {pack<D>(layer, how, store, env)};
 }
 
@@ -8516,18 +8615,24 @@ class shared_layers {
     std::vector<std::pair<any_layer_source, ready_layer>> layers_;
 };
 
+/// Does something with the layer of this number, counted from the bottom; errors name it.
+template <class Action>
+auto naming_layer(std::size_t number, any_layer_source const& layer, Action action) {
+    try {
+        return action();
+    } catch (error& failure) {
+        failure.within("layer " + std::to_string(number) + " (" + printable(layer.description()) + ")");
+        throw;
+    }
+}
+
 /// Hands each layer to `take` as soon as it is ready, bottom first.
 template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
 void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, shared_layers& shared,
               Take& take) {
     std::size_t number = 0;
     auto const make = [&](any_layer_source const& layer, env_ref lent) {
-        try {
-            return make_ready<D>(layer, how, store, force, lent);
-        } catch (error& failure) {
-            failure.within("layer " + std::to_string(number) + " (" + printable(layer.description()) + ")");
-            throw;
-        }
+        return naming_layer(number, layer, [&] { return make_ready<D>(layer, how, store, force, lent); });
     };
     if (result.base) {
         keep_timestamps const keep; // the base was made when it was made
@@ -9126,6 +9231,8 @@ class spec_builder {
     }
 
     void choose_codec() {
+        // The files are what counts there: nothing is won by packing them on the way.
+        if (!is_image()) spec_.codec = uncompressed{};
         std::visit(
             [this](auto& codec) {
                 using chosen = std::remove_reference_t<decltype(codec)>;
@@ -11975,17 +12082,33 @@ inline push_target push_target_of(export_spec const& spec) {
     return to;
 }
 
+/// Throws option_error unless images can be pushed with this kind of env, or need not be.
+template <export_env Env>
+void check_push(export_spec const& spec) {
+    if constexpr (!lends_registries<Env>)
+        if (spec.push)
+            throw option_error{"push", "this program has no way to registries: it must lend one in its env, "
+                                       "for instance the curl_registries of <shiplap/registry/curl.hpp>"};
+}
+
+inline std::string local_store_of(export_spec const& spec) {
+    return spec.store.empty() ? default_store() : spec.store;
+}
+
+/// Whether an image ends up in the local store: if that is not said, unless a base would have to be downloaded for it.
+inline bool is_kept(export_spec const& spec, export_input const& input) {
+    bool needs_download = false;
+    for (auto const& result : input.results) needs_download |= result.base && result.base->is_remote;
+    return spec.keep.value_or(!spec.push || !needs_download);
+}
+
 /// Into registries, and unless that is not wanted first into the local image store: a push that fails can then go on
 /// from there. Layers are on their way while the next ones are packed.
 template <remote_sink Sink>
-exported_image push_image(Sink remote, std::string const& store, export_spec const& spec,
-                          export_input const& input, env_ref env) {
-    bool needs_download = false;
-    for (auto const& result : input.results) needs_download |= result.base && result.base->is_remote;
-    bool const keep = spec.keep.value_or(!needs_download);
-    if (!keep) return export_spec_into(remote, no_follower, spec, input, env);
+exported_image push_image(Sink remote, export_spec const& spec, export_input const& input, env_ref env) {
+    if (!is_kept(spec, input)) return export_spec_into(remote, no_follower, spec, input, env);
     remote.connect();
-    layout_sink local{store};
+    layout_sink local{local_store_of(spec)};
     background_copy under_way{local.store(), remote, env.progress};
     auto const follow = [&](descriptor const& layer) {
         // The reader outlasts the move to its place in the store.
@@ -12029,24 +12152,19 @@ exported_image export_checked(export_spec const& spec, export_input const& input
     auto const into = [&](image_sink auto sink) {
         return export_spec_into(sink, no_follower, spec, input, env);
     };
-    auto const local_store = [&] { return spec.store.empty() ? default_store() : spec.store; };
     auto const unpacked = [&](exported_image image) {
-        if (spec.unpack) unpack_image(layout_store{local_store()}, image.root, host_platform(), env.progress);
+        if (spec.unpack)
+            unpack_image(layout_store{local_store_of(spec)}, image.root, host_platform(), env.progress);
         return image;
     };
     switch (spec.type) {
     case output_type::image:
-        if (spec.push) {
-            if constexpr (lends_registries<Env>)
-                return unpacked(
-                    push_image(lent.registries.sink(push_target_of(spec)), local_store(), spec, input, env));
-            else
-                throw option_error{"push",
-                                   "this program has no way to registries: it must lend one in its env, "
-                                   "for instance the curl_registries of <shiplap/registry/curl.hpp>"};
-        }
-        if (spec.keep == false) return into(nowhere{});
-        return unpacked(into(layout_sink{local_store()}));
+        check_push<Env>(spec);
+        if constexpr (lends_registries<Env>)
+            if (spec.push)
+                return unpacked(push_image(lent.registries.sink(push_target_of(spec)), spec, input, env));
+        if (!is_kept(spec, input)) return into(nowhere{});
+        return unpacked(into(layout_sink{local_store_of(spec)}));
     case output_type::oci:
         if (!spec.tar) return into(layout_sink{spec.destination});
         return into(oci_archive_sink{spec.destination});
@@ -12139,6 +12257,185 @@ class metadata {
 
     json object_ = detail::empty_object();
 };
+
+} // namespace shiplap
+
+// === shiplap/export/several.hpp ===
+
+// several: one build, exported in several ways in one run.
+//
+//     auto const images = export_images(specs, result, env);
+//
+// Every layer is read once and packed once for each codec that one of the outputs wants; all of them then take it
+// from there. (Outputs that differ in the digest algorithm or rewrite times to another epoch want other bytes: a pass
+// for each of these.) Registries come last: nothing is pushed if any of the other outputs failed.
+
+namespace shiplap {
+
+namespace detail {
+
+/// What the plain bytes of a layer and the digests of its blobs depend on, besides the layer.
+struct packing_kind {
+    std::size_t digest;                 ///< the alternative of builtin_digests
+    std::optional<std::int64_t> latest; ///< times are rewritten to this limit
+    explicit packing_kind(export_spec const& spec) : digest{spec.digest.index()} {
+        if (spec.rewrite_timestamps) latest = spec.epoch;
+    }
+    friend bool operator==(packing_kind const&, packing_kind const&) = default;
+};
+
+/// The layers of a build, packed for all outputs.
+class shared_packing {
+  public:
+    /// The packed layers lie on the file system of `folder` until nobody refers to them.
+    explicit shared_packing(std::string folder)
+        : store_{std::make_shared<scratch_store>(std::move(folder))} {}
+
+    void pack(std::span<export_spec const> specs, export_input const& input, env_ref env) {
+        std::vector<packing_kind> done;
+        for (auto const& first : specs) {
+            packing_kind const kind{first};
+            if (std::find(done.begin(), done.end(), kind) != done.end()) continue;
+            done.push_back(kind);
+            std::vector<export_spec const*> alike;
+            for (auto const& spec : specs)
+                if (packing_kind{spec} == kind) alike.push_back(&spec);
+            pack_kind(alike, input, env);
+        }
+    }
+
+    /// The results, with packed layers where `spec` wants them packed.
+    [[nodiscard]] std::vector<build_result> results_for(export_spec const& spec,
+                                                        export_input const& input) const {
+        std::vector<build_result> results{input.results.begin(), input.results.end()};
+        for (auto& result : results) {
+            if (result.base)
+                for (auto& layer : result.base->layers) layer = packed_for(spec, layer);
+            for (auto& layer : result.layers) layer = packed_for(spec, layer);
+        }
+        return results;
+    }
+
+  private:
+    struct packed_layer {
+        any_layer_source source;
+        packing_kind kind;
+        builtin_codecs::variant codec;
+        any_layer_source packed;
+    };
+
+    void pack_kind(std::vector<export_spec const*> const& specs, export_input const& input, env_ref env) {
+        auto const& first = *specs.front();
+        clamp_timestamps const clamp{{.seconds = first.epoch.value_or(0)}};
+        keep_timestamps const keep;
+        auto kept = env;
+        kept.timestamps = timestamps_ref{keep};
+        if (first.rewrite_timestamps) env.timestamps = timestamps_ref{clamp};
+        for (auto const& result : input.results) {
+            std::size_t number = 0;
+            auto const pack_one = [&](any_layer_source const& layer, env_ref lent) {
+                naming_layer(++number, layer, [&] { pack_layer(specs, layer, lent); });
+            };
+            if (result.base)
+                for (auto const& layer : result.base->layers) pack_one(layer, kept);
+            for (auto const& layer : result.layers) pack_one(layer, env);
+        }
+    }
+
+    void pack_layer(std::vector<export_spec const*> const& specs, any_layer_source const& layer,
+                    env_ref env) {
+        packing_kind const kind{*specs.front()};
+        std::vector<builtin_codecs::variant> ways;
+        for (auto const* spec : specs) {
+            if (is_to_be_packed(layer, *spec) && find(layer, kind, spec->codec) == nullptr &&
+                std::find(ways.begin(), ways.end(), spec->codec) == ways.end())
+                ways.push_back(spec->codec);
+        }
+        if (ways.empty()) return;
+        auto made = std::visit([&]<class D>(D) { return pack_each<D>(layer, ways, *store_, env); },
+                               specs.front()->digest);
+        auto const stored = layer.stored();
+        for (std::size_t i = 0; i < ways.size(); ++i) {
+            if (stored)
+                std::visit([&]<codec C>(C const&) { complete_repacked<C>(made[i], *stored); }, ways[i]);
+            layers_.push_back(
+                {layer, kind, ways[i], blob_in_store(std::shared_ptr<scratch_store const>{store_}, made[i])});
+        }
+    }
+
+    static bool is_to_be_packed(any_layer_source const& layer, export_spec const& spec) {
+        return std::visit(
+            [&]<codec C>(C const&) { return needs_packing<C>(layer.stored(), spec.force_compression); },
+            spec.codec);
+    }
+
+    [[nodiscard]] packed_layer const* find(any_layer_source const& source, packing_kind const& kind,
+                                           builtin_codecs::variant const& codec) const {
+        for (auto const& one : layers_)
+            if (one.kind == kind && one.codec == codec && one.source.is_same_as(source)) return &one;
+        return nullptr;
+    }
+
+    [[nodiscard]] any_layer_source packed_for(export_spec const& spec, any_layer_source const& layer) const {
+        if (!is_to_be_packed(layer, spec)) return layer;
+        auto const* const found = find(layer, packing_kind{spec}, spec.codec);
+        return found == nullptr ? layer : found->packed;
+    }
+
+    std::shared_ptr<scratch_store> store_;
+    std::vector<packed_layer> layers_;
+};
+
+/// Where there is room for what several outputs share: beside the first that goes to a disk.
+inline std::string shared_folder(std::span<export_spec const> specs) {
+    for (auto const& spec : specs) {
+        if (spec.type == output_type::image && spec.keep != false)
+            return existing_ancestor(local_store_of(spec));
+        if (!spec.destination.empty() && spec.destination != "-")
+            return existing_ancestor(parent_of(spec.destination));
+    }
+    return std::filesystem::temp_directory_path().string();
+}
+
+} // namespace detail
+
+/// Exports `what` as each of `specs` says; the results are in that order. When an output fails, those before it are
+/// there, but nothing has been pushed. Throws as export_image() does.
+template <export_env Env>
+std::vector<exported_image> export_images(std::span<export_spec const> specs, export_input const& what,
+                                          Env& env) {
+    if (specs.size() == 1) return {export_image(specs.front(), what, env)};
+    for (auto const& spec : specs) {
+        detail::check_push<Env>(spec);
+        check_export(spec, what);
+    }
+    detail::shared_packing layers{detail::shared_folder(specs)};
+    layers.pack(specs, what, env_ref{env});
+
+    std::vector<exported_image> images;
+    auto const export_one = [&](export_spec const& spec, export_spec const& now) {
+        auto const results = layers.results_for(spec, what);
+        try {
+            return export_image(now, export_input{results, what.is_list}, env);
+        } catch (error& failure) {
+            failure.within("output " + std::to_string(&spec - specs.data() + 1));
+            throw;
+        }
+    };
+    for (auto const& spec : specs) {
+        auto local = spec;
+        local.keep = detail::is_kept(spec, what);
+        local.push = false;
+        images.push_back(export_one(spec, local));
+    }
+    for (auto const& spec : specs) {
+        if (!spec.push) continue;
+        auto remote = spec;
+        remote.keep = remote.unpack = false; // that has been done
+        static_cast<void>(export_one(spec, remote));
+    }
+    return images;
+}
 
 } // namespace shiplap
 

@@ -92,7 +92,7 @@ USAGE = [
     ("unknown option", [*TO_ARCHIVE, "--bogus", "tree"], "--bogus", "--help"),
     ("option without value", ["tree", "-o"], "--output"),
     ("two archives on standard output", ["-o", "type=oci", "-o", "type=docker", "tree"], "only one output"),
-    ("a stream for two outputs", [*TO_ARCHIVE, "-o", "type=tar,dest=b.tar", "tar:-"], "read only once"),
+    ("a bad second output", [*TO_ARCHIVE, "-o", "type=tar,dest=b.tar,push=true", "tree"], "push", "no meaning"),
     ("half a difference", [*TO_ARCHIVE, "diff:tree"], "diff:LOWER:UPPER"),
     ("no threads", [*TO_ARCHIVE, "--jobs", "0", "tree"], "--jobs"),
     ("not a number of threads", [*TO_ARCHIVE, "--jobs", "two", "tree"], "--jobs"),

@@ -264,6 +264,22 @@ def inputs_in_all_forms(work):
 
 
 @table.row
+def several_outputs_share_one_reading(work):
+    plain = tar_of(member("a", b"content"))
+    outputs = ["type=oci,dest=a.tar", "type=oci,tar=false,dest=b,compression=zstd", "type=docker,dest=c.tar",
+               "type=local,dest=d", "type=tar,dest=e.tar", "type=image,name=app,compression=estargz"]
+    words = [word for output in outputs for word in ("-o", output)]
+    digests = succeed(work, *words, "--metadata-file", "facts.json", "tar:-", stdin=plain).split()
+    expect_equal(len(digests), len(outputs), "digests printed")
+    for output, digest in zip(outputs, digests):  # each as if it were alone
+        (work / "plain.tar").write_bytes(plain)
+        alone = output.replace("dest=", "dest=alone-")
+        expect_equal(succeed(work, "-o", alone, "plain.tar").strip(), digest, output)
+    expect_equal((work / "d/a").read_bytes(), b"content", "type=local")
+    expect_equal(json.loads((work / "facts.json").read_text())["containerimage.digest"], digests[-1], "the last one's")
+
+
+@table.row
 def a_named_pipe_is_a_tar(work):
     plain = tar_of(member("a", b"content"))
     os.mkfifo(work / "pipe")

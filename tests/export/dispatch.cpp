@@ -4,11 +4,13 @@
 #include <shiplap/store/docker_archive.hpp>
 #include <shiplap/store/oci_archive.hpp>
 
+#include "far_registries.hpp"
 #include "support/catch.hpp"
 #include "support/temp.hpp"
 #include "support/trees.hpp"
 
 using namespace shiplap;
+using namespace shiplap_test;
 
 namespace {
 
@@ -28,43 +30,6 @@ exported_image fixed(build_result const& result) {
     exporter out{Codec{}, MediaTypes{}, Digest{}, memory_sink{}};
     return out(result, {.names = {"example.com/app:1"}});
 }
-
-/// What stands for all registries, and what was asked of them.
-struct far_away {
-    memory_sink there{};
-    push_target asked{};
-    unsigned connected = 0, committed = 0;
-};
-
-/// A remote_sink.
-struct far_sink {
-    far_away* place;
-    [[nodiscard]] static unsigned transfers() noexcept { return 2; }
-    void connect() const { ++place->connected; }
-    [[nodiscard]] bool exists(descriptor const& what) const {
-        return place->there.store().contains(what.digest);
-    }
-    void put(descriptor const& what, replayable_source_ref from) const { place->there.put(what, from); }
-    void tag(descriptor const& root, image_name const& name) const { place->there.tag(root, name); }
-    void commit() const {
-        ++place->committed;
-        place->there.commit();
-    }
-};
-
-struct far_registries {
-    far_away* place;
-    [[nodiscard]] far_sink sink(push_target const& to) const {
-        place->asked = to;
-        return {place};
-    }
-};
-
-struct env_with_registries : default_env {
-    far_registries registries;
-};
-static_assert(lends_registries<env_with_registries>);
-static_assert(!lends_registries<default_env>);
 
 } // namespace
 

@@ -116,17 +116,33 @@ inline push_target push_target_of(export_spec const& spec) {
     return to;
 }
 
+/// Throws option_error unless images can be pushed with this kind of env, or need not be.
+template <export_env Env>
+void check_push(export_spec const& spec) {
+    if constexpr (!lends_registries<Env>)
+        if (spec.push)
+            throw option_error{"push", "this program has no way to registries: it must lend one in its env, "
+                                       "for instance the curl_registries of <shiplap/registry/curl.hpp>"};
+}
+
+inline std::string local_store_of(export_spec const& spec) {
+    return spec.store.empty() ? default_store() : spec.store;
+}
+
+/// Whether an image ends up in the local store: if that is not said, unless a base would have to be downloaded for it.
+inline bool is_kept(export_spec const& spec, export_input const& input) {
+    bool needs_download = false;
+    for (auto const& result : input.results) needs_download |= result.base && result.base->is_remote;
+    return spec.keep.value_or(!spec.push || !needs_download);
+}
+
 /// Into registries, and unless that is not wanted first into the local image store: a push that fails can then go on
 /// from there. Layers are on their way while the next ones are packed.
 template <remote_sink Sink>
-exported_image push_image(Sink remote, std::string const& store, export_spec const& spec,
-                          export_input const& input, env_ref env) {
-    bool needs_download = false;
-    for (auto const& result : input.results) needs_download |= result.base && result.base->is_remote;
-    bool const keep = spec.keep.value_or(!needs_download);
-    if (!keep) return export_spec_into(remote, no_follower, spec, input, env);
+exported_image push_image(Sink remote, export_spec const& spec, export_input const& input, env_ref env) {
+    if (!is_kept(spec, input)) return export_spec_into(remote, no_follower, spec, input, env);
     remote.connect();
-    layout_sink local{store};
+    layout_sink local{local_store_of(spec)};
     background_copy under_way{local.store(), remote, env.progress};
     auto const follow = [&](descriptor const& layer) {
         // The reader outlasts the move to its place in the store.
@@ -170,24 +186,19 @@ exported_image export_checked(export_spec const& spec, export_input const& input
     auto const into = [&](image_sink auto sink) {
         return export_spec_into(sink, no_follower, spec, input, env);
     };
-    auto const local_store = [&] { return spec.store.empty() ? default_store() : spec.store; };
     auto const unpacked = [&](exported_image image) {
-        if (spec.unpack) unpack_image(layout_store{local_store()}, image.root, host_platform(), env.progress);
+        if (spec.unpack)
+            unpack_image(layout_store{local_store_of(spec)}, image.root, host_platform(), env.progress);
         return image;
     };
     switch (spec.type) {
     case output_type::image:
-        if (spec.push) {
-            if constexpr (lends_registries<Env>)
-                return unpacked(
-                    push_image(lent.registries.sink(push_target_of(spec)), local_store(), spec, input, env));
-            else
-                throw option_error{"push",
-                                   "this program has no way to registries: it must lend one in its env, "
-                                   "for instance the curl_registries of <shiplap/registry/curl.hpp>"};
-        }
-        if (spec.keep == false) return into(nowhere{});
-        return unpacked(into(layout_sink{local_store()}));
+        check_push<Env>(spec);
+        if constexpr (lends_registries<Env>)
+            if (spec.push)
+                return unpacked(push_image(lent.registries.sink(push_target_of(spec)), spec, input, env));
+        if (!is_kept(spec, input)) return into(nowhere{});
+        return unpacked(into(layout_sink{local_store_of(spec)}));
     case output_type::oci:
         if (!spec.tar) return into(layout_sink{spec.destination});
         return into(oci_archive_sink{spec.destination});

@@ -53,11 +53,17 @@ struct ready_layer {
     std::optional<any_layer_source> elsewhere{}; ///< not in the store; used as it is
 };
 
+/// Whether a layer that is `stored`, if it is, has to be packed for an export with codec C.
+template <codec C>
+bool needs_packing(std::optional<layer_blob> const& stored, bool force) {
+    return !stored || (force && !is_packed_as<C>(*stored) && stored->distributable);
+}
+
 /// Packs one layer, unless it is fine as it is. `env` is an env_ref, so that this is compiled once.
 template <digest_algorithm D, codec C, blob_store S>
 ready_layer make_ready(any_layer_source const& layer, C const& how, S& store, bool force, env_ref env) {
     auto const stored = layer.stored();
-    if (stored && (!force || is_packed_as<C>(*stored) || !stored->distributable)) return {*stored, layer};
+    if (!needs_packing<C>(stored, force)) return {*stored, layer};
     return {pack<D>(layer, how, store, env)};
 }
 
@@ -91,18 +97,24 @@ class shared_layers {
     std::vector<std::pair<any_layer_source, ready_layer>> layers_;
 };
 
+/// Does something with the layer of this number, counted from the bottom; errors name it.
+template <class Action>
+auto naming_layer(std::size_t number, any_layer_source const& layer, Action action) {
+    try {
+        return action();
+    } catch (error& failure) {
+        failure.within("layer " + std::to_string(number) + " (" + printable(layer.description()) + ")");
+        throw;
+    }
+}
+
 /// Hands each layer to `take` as soon as it is ready, bottom first.
 template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
 void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, shared_layers& shared,
               Take& take) {
     std::size_t number = 0;
     auto const make = [&](any_layer_source const& layer, env_ref lent) {
-        try {
-            return make_ready<D>(layer, how, store, force, lent);
-        } catch (error& failure) {
-            failure.within("layer " + std::to_string(number) + " (" + printable(layer.description()) + ")");
-            throw;
-        }
+        return naming_layer(number, layer, [&] { return make_ready<D>(layer, how, store, force, lent); });
     };
     if (result.base) {
         keep_timestamps const keep; // the base was made when it was made

@@ -240,6 +240,8 @@ class spec_builder {
     }
 
     void choose_codec() {
+        // The files are what counts there: nothing is won by packing them on the way.
+        if (!is_image()) spec_.codec = uncompressed{};
         std::visit(
             [this](auto& codec) {
                 using chosen = std::remove_reference_t<decltype(codec)>;
