@@ -104,3 +104,18 @@ TEST_CASE("the same platform twice is worth a warning", "[plan]") {
     REQUIRE(plan.warnings.size() == 1);
     CHECK_THAT(plan.warnings[0], contains("linux/arm64 is there twice"));
 }
+
+TEST_CASE("what has no platform cannot be told apart", "[plan]") {
+    auto results = two();
+    results[1].platform.reset();
+    CHECK_THROWS_WITH(plan_of(results, {}),
+                      contains("unable to export multiple refs, missing platforms mapping") &&
+                          contains("result 2"));
+    results.pop_back();
+    results[0].platform.reset();
+    CHECK_NOTHROW(plan_of(results, {})); // that of this machine
+    results[0].platform = platform{.os = "linux"};
+    CHECK_THROWS_WITH(plan_of(results, {}), contains("invalid platform value"));
+    results[0] = {.config = "null"};
+    CHECK_THROWS_WITH(plan_of(results[0], {}), contains("invalid null image config for export"));
+}

@@ -29,7 +29,9 @@ struct cut_text {
 };
 
 registry_access const docker_hub{.registry = url::parse("https://registry-1.docker.io/").from(),
-                                 .name = "docker.io"};
+                                 .name = "docker.io",
+                                 .repository = "me/app",
+                                 .scopes = {"repository:me/app:pull,push"}};
 
 registry_error refused(int status, std::string const& body, http_headers headers = {},
                        origin const& by = docker_hub.registry) {
@@ -56,9 +58,8 @@ TEST_CASE("a refusal is one sentence that says what to do", "[registry]") {
          "401 UNAUTHORIZED (authentication required); log in with 'docker login docker.io', or check the "
          "password"},
         {403, "DENIED", "requested access to the resource is denied",
-         "403 DENIED (requested access to the resource is denied); the repository does not exist, or the "
-         "account "
-         "that is used may not do this: check the name, or log in with 'docker login docker.io'"},
+         "403 DENIED (requested access to the resource is denied); push access denied, repository does not "
+         "exist or may require authorization: check the name, or log in with 'docker login docker.io'"},
         {405, "UNSUPPORTED", "this registry is read-only",
          "405 UNSUPPORTED (this registry is read-only); it is read-only, or does not offer this: choose "
          "another "
@@ -245,4 +246,13 @@ TEST_CASE("which answers may be others the next time", "[registry]") {
         one.add(name, value);
         CHECK(detail::is_transient(403, one, "") == transient);
     }
+}
+
+TEST_CASE("who may not pull is not told of a push", "[registry]") {
+    auto access = docker_hub;
+    access.scopes = {"repository:me/app:pull"};
+    http_response answer{403, {}, any_byte_source{owned_text{json_error("DENIED", "no")}}};
+    auto const failure = refusal("read manifest", "docker.io/me/app:1", access, access.registry, answer);
+    CHECK_THAT(failure.reason(),
+               Catch::Matchers::Contains("; pull access denied, repository does not exist"));
 }

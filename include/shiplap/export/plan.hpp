@@ -8,6 +8,7 @@
 #include <shiplap/image/media_types.hpp>
 
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace shiplap::detail {
@@ -64,6 +65,23 @@ inline bool annotate_platform(export_plan& plan, std::vector<std::string> const&
     return found;
 }
 
+/// Every image must have a platform, which only a lone one may take from this machine.
+inline void check_platforms(std::vector<image_options> const& images) {
+    for (std::size_t i = 0; i < images.size(); ++i) {
+        auto const& [asked, config] = std::tie(images[i].platform, images[i].config);
+        if (images.size() > 1 && !asked && !config)
+            throw option_error{
+                "export", "result " + std::to_string(i + 1),
+                "unable to export multiple refs, missing platforms mapping: give it a platform "
+                "or a configuration"};
+        if (asked && (asked->os.empty() || asked->architecture.empty()))
+            throw option_error{"export", "result " + std::to_string(i + 1),
+                               "invalid platform value '" + printable(format(*asked)) +
+                                   "': it needs an os and an architecture, as in linux/arm64"};
+        if (config) static_cast<void>(planned_platform(images[i])); // throws for one that is none
+    }
+}
+
 /// The annotations of `wanted` have no place: names each.
 inline void warn_left_out(export_plan& plan, platform_annotations const& wanted, std::string const& reason) {
     for (auto const* annotations : {&wanted.manifest, &wanted.descriptor})
@@ -79,6 +97,7 @@ inline export_plan plan_export(export_input const& input, export_options const& 
     if (input.results.empty())
         throw option_error{"export", "", "invalid empty platforms index for exporter: there is no result"};
     for (auto const& result : input.results) plan.images.push_back(options_for(result, options));
+    check_platforms(plan.images);
     bool const has_attestations = [&] {
         for (auto const& result : input.results)
             if (input.is_list ? !result.attestations.empty() : makes_index(result, options)) return true;

@@ -79,6 +79,11 @@ class spec_builder {
             return;
         }
         auto const rule = ranges::find(rules, given.key, &option_rule::name);
+        if (rule == rules.end() && given.key.substr(0, given.key.find_first_of(".[-")) == "annotation")
+            throw option_error{given.key,
+                               "at position " + std::to_string(given.position) +
+                                   " is no annotation: expected annotation[-TYPE][[PLATFORM]].KEY, "
+                                   "with a KEY that has no spaces"};
         if (rule == rules.end())
             throw option_error{given.key, "unknown option at position " + std::to_string(given.position) +
                                               "; the nearest known one is '" + nearest(given.key) + "'"};
@@ -125,12 +130,19 @@ class spec_builder {
     void set_tar(std::string const& key, std::string const& value) {
         spec_.tar = parse_bool(key, value, empty_bool::means_true);
     }
-    void set_names(std::string const&, std::string const& value) {
+    static reference parse_name(std::string const& key, std::string const& name) {
+        try {
+            return reference::parse(name);
+        } catch (error const& failure) {
+            throw option_error{key, "failed to parse " + printable(name) + ": " + failure.reason()};
+        }
+    }
+    void set_names(std::string const& key, std::string const& value) {
         spec_.names.clear();
         if (value.empty()) return;
         for (std::size_t start = 0; start <= value.size();) {
             auto const end = std::min(value.find(',', start), value.size());
-            spec_.names.push_back(reference::parse(value.substr(start, end - start)));
+            spec_.names.push_back(parse_name(key, value.substr(start, end - start)));
             start = end + 1;
         }
     }

@@ -59,16 +59,20 @@ inline void check_case(json_node const& node, std::span<std::string_view const> 
 /// Checks the types of all members that the specification has, and that the two indispensable ones are there.
 inline void check_config(json const& document, std::string_view subject) {
     json_node const root{document, subject};
-    auto const fail = [&](char const* reason) {
-        throw format_error{"read image config", std::string{subject}, reason};
+    auto const fail = [&](std::string reason) {
+        throw format_error{"read image config", std::string{subject}, std::move(reason)};
     };
     auto const good = [](auto const&) {}; // reading was the check
     if (!root) fail("invalid null image config for export");
     check_case(root, config_names);
     for (auto const* name : {"os", "architecture", "variant", "os.version", "author"})
         good(root.text_of(name));
-    if (root.text_of("os").empty()) fail("invalid image config for export: missing os");
-    if (root.text_of("architecture").empty()) fail("invalid image config for export: missing architecture");
+    bool const has_os = !root.text_of("os").empty(), has_architecture = !root.text_of("architecture").empty();
+    if (!has_os && !has_architecture)
+        fail("invalid image config for export: missing os, and missing architecture");
+    if (!has_os || !has_architecture)
+        fail(std::string{"invalid image config for export: missing "} + (has_os ? "architecture" : "os") +
+             "; invalid image config: os and architecture must be specified together");
     good(root["os.features"].texts());
     good(read_time(root["created"]));
     good(read_history(root["history"]));

@@ -138,16 +138,17 @@ inline bool wants_tls(std::string const& message) {
 }
 
 /// What to do about it, as the end of a sentence.
-inline std::string advice(int status, std::string const& code, bool transient, std::string const& login) {
+inline std::string advice(int status, std::string const& code, bool transient, std::string const& attempt,
+                          std::string const& login) {
     if (status == 429 || code == "TOOMANYREQUESTS" || (status == 403 && transient))
         return "; it limits how often it is asked: try again later, or log in for a higher limit";
     if (status == 401) return "; log in with '" + login + "', or check the password";
     if (status == 405 || code == "UNSUPPORTED")
         return "; it is read-only, or does not offer this: choose another registry";
     if (status == 403)
-        return "; the repository does not exist, or the account that is used may not do this: check the "
-               "name, "
-               "or log in with '" +
+        return "; " + attempt +
+               " access denied, repository does not exist or may require authorization: check the name, or "
+               "log in with '" +
                login + "'";
     if (status == 404 && (code.empty() || code == "NAME_UNKNOWN"))
         return "; it has no such repository: check the name";
@@ -156,6 +157,12 @@ inline std::string advice(int status, std::string const& code, bool transient, s
     if (status >= 300 && status < 400) return "; a redirection is no answer to this request";
     if (status >= 500 && transient) return "; it is out of order: try again later";
     return "";
+}
+
+inline std::string attempted(registry_access const& access) {
+    for (auto const& scope : access.scopes)
+        if (scope.find("push") != scope.npos) return "push";
+    return "pull";
 }
 
 } // namespace detail
@@ -185,7 +192,8 @@ inline registry_error refusal(std::string operation, std::string subject, regist
         reason += "; it speaks TLS: put its certificate authority into ~/.config/containers/certs.d/" +
                   printable(name) + "/ca.crt, or use registry.insecure=true (--insecure)";
     else if (by == access.registry)
-        reason += detail::advice(answer.status, body.code, transient, "docker login " + printable(name));
+        reason += detail::advice(answer.status, body.code, transient, detail::attempted(access),
+                                 "docker login " + printable(name));
     else
         reason += "; " + printable(name) + " sent us there: try again, or tell who runs it";
     return {std::move(operation), std::move(subject), std::move(reason), std::move(facts)};

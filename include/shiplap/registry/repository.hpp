@@ -205,9 +205,11 @@ class repository {
         return refused(std::move(operation), subject, answer, registry());
     }
 
+    /// "r.io/library/app".
+    [[nodiscard]] std::string full_name() const { return host_.name + "/" + name_; }
     /// "r.io/library/app@sha256:..." or "r.io/library/app:tag": for messages.
     [[nodiscard]] std::string shown(std::string const& what) const {
-        return host_.name + "/" + name_ + (what.find(':') == std::string::npos ? ":" : "@") + what;
+        return full_name() + (what.find(':') == std::string::npos ? ":" : "@") + what;
     }
 
     static constexpr char const *pull = "pull", *push = "pull,push";

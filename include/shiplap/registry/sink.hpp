@@ -81,7 +81,8 @@ class registry_sink {
     [[nodiscard]] bool exists(descriptor const& what) {
         self_->connect();
         bool everywhere = true;
-        for (auto& to : self_->targets) everywhere &= self_->has(to, what);
+        for (auto& to : self_->targets)
+            everywhere &= self_->pushing_to(to, [&] { return self_->has(to, what); });
         return everywhere;
     }
 
@@ -89,7 +90,8 @@ class registry_sink {
         self_->connect();
         if (is_document(what)) return self_->put_document(what, from);
         for (auto& to : self_->targets)
-            if (!self_->confirmed(to, what.digest)) self_->put_blob(to, what, from);
+            if (!self_->confirmed(to, what.digest))
+                self_->pushing_to(to, [&] { self_->put_blob(to, what, from); });
     }
 
     /// Without a name: all that the sink was made with. Throws option_error for one that it was not made with.
@@ -156,8 +158,25 @@ class registry_sink {
             std::lock_guard const lock{connecting};
             if (connected) return;
             for (auto& one : targets) habits.try_emplace(one.to.registry());
-            for (auto& tag : tags) tag.stands_for = meaning_of(targets[tag.target], tag.tag);
+            for (auto& tag : tags) {
+                auto& in = targets[tag.target];
+                tag.stands_for = pushing_to(in, [&] { return meaning_of(in, tag.tag); });
+            }
             connected = true;
+        }
+
+        // Errors name the image as the user does.
+        template <class Action>
+        auto pushing_to(target const& to, Action action) {
+            try {
+                return action();
+            } catch (error& failure) {
+                auto const named = std::find_if(tags.begin(), tags.end(),
+                                                [&](auto const& tag) { return &targets[tag.target] == &to; });
+                failure.within("failed to push " +
+                               printable(named == tags.end() ? to.to.full_name() : named->full));
+                throw;
+            }
         }
 
         std::optional<digest> meaning_of(target& in, std::string const& tag) {
@@ -224,7 +243,7 @@ class registry_sink {
             (void)read_fully(from, {reinterpret_cast<std::byte*>(text.data()), text.size()});
             for (auto& into : targets) {
                 if (confirmed(into, what.digest)) continue;
-                put_manifest(into, what.digest.text(), what, text);
+                pushing_to(into, [&] { put_manifest(into, what.digest.text(), what, text); });
                 confirm(into, what.digest, false);
             }
             if (root && what.digest == root->digest) root_text = std::move(text);
@@ -286,13 +305,15 @@ class registry_sink {
 
         // Which names were moved, and which not, if there are several.
         std::string fate_of_tags(typename std::vector<tag_name>::iterator failed) const {
-            if (tags.size() == 1) return "push " + failed->full;
+            auto const what_failed = "failed to push " + printable(failed->full);
+            if (tags.size() == 1) return what_failed;
             std::string moved, left;
             for (auto tag = tags.begin(); tag != tags.end(); ++tag) {
                 auto& list = tag->stands_for == root->digest ? moved : left;
                 list += (list.empty() ? "" : ", ") + tag->full;
             }
-            return "push: these names stand for the new image: " + (moved.empty() ? "none" : moved) +
+            return what_failed +
+                   ": these names stand for the new image: " + (moved.empty() ? "none" : moved) +
                    "; these do not, as far as is known: " + left;
         }
 
