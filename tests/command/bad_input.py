@@ -6,6 +6,7 @@ It also leaves everything as it was: after each row its folder holds what it hel
 
 import contextlib
 import functools
+import json
 import gzip
 import io
 import os
@@ -463,10 +464,34 @@ def broken_image(damage, named, fragments, work):
     source = f"oci-layout:{named[0] if named else 'image'}"
     for destination in ["rootfs:out", "oci-archive:out.tar", "oci-layout:out", "docker-archive:out.tar"]:
         refused(work, ["copy", source, destination], FAILED, *fragments)
+    small_tree(work)  # and as a base
+    for output in ["type=oci,dest=out.tar", "type=image,name=app", "type=local,dest=out"]:
+        refused(work, ["--from", source, "--platform", "linux/amd64", "--store", "kept", "-o", output, "tree"], FAILED,
+                *fragments)
 
 
 for name, damage, named, *fragments in IMAGES:
     table.add(f"image: {name}", functools.partial(broken_image, damage, named, fragments))
+
+
+def nested_index(work, depth):
+    """A layout whose image lies below so many indexes."""
+    layout = write_layout(work / "image", [LAYER])
+    for _ in range(depth):
+        body = (layout / "index.json").read_bytes()
+        what = {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": sha256(body), "size": len(body)}
+        (layout / "blobs/sha256" / what["digest"].partition(":")[2]).write_bytes(body)
+        (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [what]}))
+
+
+@table.row
+def indexes_inside_each_other(work):
+    nested_index(work, 50)
+    small_tree(work)
+    for arguments in [["copy", "oci-layout:image", "oci-archive:out.tar"], ["copy", "oci-layout:image", "rootfs:out"],
+                      ["inspect", "oci-layout:image"],
+                      ["--from", "oci-layout:image", "-o", "type=oci,dest=out.tar", "tree"]]:
+        refused(work, arguments, FAILED, "more than 8 indexes inside each other")
 
 
 def lying_manifest(change, fragments, work):
