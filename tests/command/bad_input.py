@@ -6,9 +6,9 @@ It also leaves everything as it was: after each row its folder holds what it hel
 
 import contextlib
 import functools
-import json
 import gzip
 import io
+import json
 import os
 import resource
 import socket
