@@ -37,6 +37,7 @@ struct newest_timestamp {
     }
     [[nodiscard]] bool keeps() const noexcept { return policy.keeps(); }
     [[nodiscard]] std::optional<timestamp> latest() const noexcept { return policy.latest(); }
+    [[nodiscard]] timestamps_ref rule() const noexcept { return policy.rule(); }
 };
 
 /// As BuildKit marks a layer whose times were rewritten: who sees the mark need not rewrite it again.
