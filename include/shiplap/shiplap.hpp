@@ -17,6 +17,7 @@
 #include <shiplap/codec/estargz.hpp>
 #include <shiplap/codec/estargz_footer.hpp>
 #include <shiplap/codec/estargz_json.hpp>
+#include <shiplap/codec/estargz_payload.hpp>
 #include <shiplap/codec/estargz_toc.hpp>
 #include <shiplap/codec/gzip.hpp>
 #include <shiplap/codec/gzip_decoder.hpp>
@@ -113,6 +114,7 @@
 #include <shiplap/tar/header.hpp>
 #include <shiplap/tar/pax.hpp>
 #include <shiplap/tar/reader.hpp>
+#include <shiplap/tar/retimer.hpp>
 #include <shiplap/tar/scanner.hpp>
 #include <shiplap/tar/timestamps.hpp>
 #include <shiplap/tar/whiteout.hpp>
