@@ -22,6 +22,7 @@
 #include <shiplap/store/overlay.hpp>
 #include <shiplap/store/scratch.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -43,8 +44,22 @@ void put_text(std::string const& text, descriptor const& what, S& store) {
 /// does not count.
 template <codec C>
 bool is_packed_as(layer_blob const& facts) {
-    return facts.encoding == C::encoding &&
-           facts.annotations.contains(toc_digest_annotation) == annotating_encoder<encoder_of<C>>;
+    bool const is_indexed = facts.encoding == "gzip" && facts.annotations.contains(toc_digest_annotation);
+    return facts.encoding == C::encoding && is_indexed == annotating_encoder<encoder_of<C>>;
+}
+
+/// Whether a packed layer may hold times that are to be changed.
+inline bool needs_rewriting(layer_blob const& facts, timestamps_ref time) {
+    if (time.keeps()) return false;
+    auto const limit = time.latest();
+    auto const mark = facts.annotations.find(rewritten_annotation);
+    return !limit || mark == facts.annotations.end() || mark->second != std::to_string(limit->seconds);
+}
+
+/// What the history says of a stored layer does not depend on how it is packed.
+inline void inherit_history(layer_blob& packed, layer_blob const& from) {
+    packed.created_by = from.created_by;
+    packed.created = from.created;
 }
 
 /// A layer that is ready for assembly.
@@ -57,37 +72,44 @@ struct ready_layer {
 template <digest_algorithm D, codec C, blob_store S>
 ready_layer make_ready(any_layer_source const& layer, C const& how, S& store, bool force, env_ref env) {
     auto const stored = layer.stored();
-    if (stored && (!force || is_packed_as<C>(*stored) || !stored->distributable)) return {*stored, layer};
-    return {pack<D>(layer, how, store, env)};
-}
-
-/// Completes a layer of the base that was packed anew, and throws if it is not what its configuration
-/// promised.
-template <codec C>
-void complete_repacked(layer_blob& packed, layer_blob const& from) {
-    packed.created_by = from.created_by;
-    packed.created = from.created;
-    bool const is_comparable =
-        !extending_encoder<encoder_of<C>> && packed.diff_id.algorithm() == from.diff_id.algorithm();
-    if (is_comparable && packed.diff_id != from.diff_id)
-        throw digest_mismatch{"unpack layer", from.blob.digest.text(),
-                              "unpacked it has digest " + packed.diff_id.text() +
-                                  ", the configuration of the base image says " + from.diff_id.text()};
+    if (!stored) return {pack<D>(layer, how, store, env)};
+    bool const rewrite = needs_rewriting(*stored, env.timestamps);
+    if (rewrite && stored->only_named)
+        throw error{error_code::unsupported, "rewrite timestamps", stored->blob.digest.text(),
+                    "the layer is not here, only named by URLs, from which nothing is fetched"};
+    if (!rewrite && (!force || is_packed_as<C>(*stored) || stored->only_named)) return {*stored, layer};
+    ready_layer ready{pack<D>(layer, how, store, env)};
+    inherit_history(ready.facts, *stored);
+    return ready;
 }
 
 /// The layers that were made ready for the platforms of one image, so that what several have in common is packed once.
 class shared_layers {
   public:
-    [[nodiscard]] ready_layer const* find(any_layer_source const& source) const {
-        for (auto const& [known, ready] : layers_)
-            if (known.is_same_as(source)) return &ready;
-        return nullptr;
+    /// What became of this source, or of another with the same packed bytes.
+    [[nodiscard]] std::optional<ready_layer> find(any_layer_source const& source) const {
+        auto const stored = source.stored();
+        for (auto const& [known, ready] : layers_) {
+            if (known.is_same_as(source)) return ready;
+            if (!stored || !is_same_blob(known.stored(), *stored)) continue;
+            if (ready.elsewhere) return ready_layer{*stored, source};
+            auto same = ready;
+            inherit_history(same.facts, *stored);
+            return same;
+        }
+        return {};
     }
     void add(any_layer_source source, ready_layer ready) {
         layers_.emplace_back(std::move(source), std::move(ready));
     }
 
   private:
+    static bool is_same_blob(std::optional<layer_blob> const& one, layer_blob const& other) {
+        return one && one->blob.digest == other.blob.digest && one->urls == other.urls &&
+               one->diff_id == other.diff_id && one->encoding == other.encoding &&
+               one->annotations == other.annotations;
+    }
+
     std::vector<std::pair<any_layer_source, ready_layer>> layers_;
 };
 
@@ -110,18 +132,38 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
         kept.timestamps = timestamps_ref{keep};
         for (auto const& layer : result.base->layers) {
             ++number;
-            auto ready = make(layer, kept);
-            complete_repacked<C>(ready.facts, *layer.stored());
-            take(std::move(ready));
+            take(make(layer, kept));
         }
     }
     for (auto const& layer : result.layers) {
         ++number;
-        auto const* const known = shared.find(layer);
-        auto ready = known ? *known : make(layer, env_ref{env});
-        if (!known) shared.add(layer, ready);
-        take(std::move(ready));
+        auto ready = shared.find(layer);
+        if (!ready) {
+            ready = make(layer, env_ref{env});
+            shared.add(layer, *ready);
+        }
+        take(std::move(*ready));
     }
+}
+
+/// Whether a layer goes by its distributable media type, and registries get it: see
+/// export_options::prefer_nondistributable.
+inline void choose_distribution(layer_blob& layer, export_options const& options,
+                                media_type_table const& types, std::vector<std::string>& warnings) {
+    auto const warn = [&](std::string const& what) {
+        auto text = "layer " + layer.blob.digest.text() + " " + what;
+        if (std::find(warnings.begin(), warnings.end(), text) == warnings.end())
+            warnings.push_back(std::move(text));
+    };
+    layer.distributable = !layer.only_named;
+    if (layer.only_named)
+        return warn("is only named by URLs, from which nothing is fetched: it stays non-distributable");
+    if (options.prefer_nondistributable && !layer.urls.empty()) {
+        layer.distributable = layer.encoding == "zstd" && types.manifest == docker_media_types::manifest;
+        if (layer.distributable)
+            warn("becomes distributable: Docker has no media type for a non-distributable one in zstd");
+    }
+    if (layer.distributable) layer.urls.clear();
 }
 
 inline std::vector<reference> parse_names(export_options const& options) {
@@ -209,7 +251,9 @@ struct early_delivery<From, To> {
     To& to;
     progress_ref progress;
     background_copy<From, To> under_way{from, to, progress};
-    void add(descriptor const& what, bool) { under_way.add(what, from.reader(what.digest)); }
+    void add(descriptor const& what, bool) {
+        if (what.urls.empty()) under_way.add(what, from.reader(what.digest));
+    }
     template <class Env>
     void finish(descriptor const& root, std::span<image_name const> names, Env&) {
         finish_copy(root, names, from, to, progress, under_way);
@@ -256,17 +300,20 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
     auto const names = parse_names(options); // before anything is read
     auto plan = plan_export(input, options, types);
     if constexpr (remote_sink<Sink>) sink.connect();
+    auto& warnings = plan.warnings;
     std::vector<layer_blob> layers;
     overlay_store all{store};
     early_delivery<overlay_store<Store>, Sink> early{all, sink, progress_ref{env.progress}};
     auto take = [&](ready_layer ready) {
+        choose_distribution(ready.facts, options, types, warnings);
         auto const& blob = ready.facts.blob;
         if (ready.elsewhere && !ready.facts.only_named)
             all.add(blob.digest, [from = *ready.elsewhere] { return from.unverified_reader(); });
         if (!ready.facts.only_named) {
-            descriptor const what{.media_type = std::string{types.layer(ready.facts.encoding)},
+            descriptor const what{.media_type = layer_type(ready.facts, types),
                                   .digest = blob.digest,
-                                  .size = blob.size};
+                                  .size = blob.size,
+                                  .urls = ready.facts.urls};
             early.add(what, !ready.elsewhere);
             follow(what);
         }
@@ -275,7 +322,6 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
 
     std::vector<exported_platform> platforms;
     shared_layers shared;
-    auto& warnings = plan.warnings;
     auto const make = [&](build_result const& result, image_options const& how) {
         layers.clear();
         pack_layers(result, store, shared, take);
