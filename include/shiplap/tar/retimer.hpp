@@ -14,8 +14,9 @@
 //
 // Each place that holds a time is mapped for itself: the field of every header, also of extended ones, the
 // access and change times of GNU tar and star, the records mtime, atime and ctime of PAX, also global ones.
-// Whiteouts of time 0 stay. A field holds whole seconds, so a fraction that the policy makes is lost there.
-// What is behind the two zero blocks is dropped.
+// A changed mtime moves from its record into the field if that can hold it, as it would have been written in
+// the first place. Whiteouts of time 0 stay. A field holds whole seconds, so a fraction that the policy makes is
+// lost there. What is behind the two zero blocks is dropped.
 
 #include <shiplap/tar/scanner.hpp>
 #include <shiplap/tar/timestamps.hpp>
@@ -24,8 +25,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace shiplap {
 
@@ -82,6 +85,10 @@ class tar_retimer {
         bool const is_whiteout =
             is_reserved_name(std::string_view{entry.name}.substr(entry.name.rfind('/') + 1));
         if (!is_whiteout || entry.mtime != timestamp{}) retime_block();
+        if (auto const moved = std::exchange(moved_mtime_, std::nullopt)) {
+            block_.put_signed(detail::tar_fields::mtime, *moved);
+            block_.put_checksum();
+        }
         out.write(as_bytes(block_.all()));
         expect(part::verbatim, tar_padding(entry.size)); // the payload does not come here
     }
@@ -103,32 +110,59 @@ class tar_retimer {
 
     template <byte_sink Out>
     void write_records(Out& out) {
-        std::string records;
-        std::string_view rest{body_.data(), body_size_};
-        while (!rest.empty()) {
-            auto const all = rest;
-            auto const record = detail::take_pax_record(rest);
-            if (!record) break; // the scanner refuses it
-            auto const time = time_of(*record);
-            auto const mapped = time ? time_(*time) : timestamp{};
-            if (time && mapped != *time)
-                detail::append_pax_record(records, record->key, detail::pax_time(mapped));
-            else
-                records += all.substr(0, all.size() - rest.size());
-        }
+        auto const records = retimed_records();
+        expect(part::block, tar_block_size);
+        if (records.empty() && body_size_ != 0) return;
         if (records.size() != body_size_) {
             block_.put_octal(detail::tar_fields::size, records.size());
             block_.put_checksum();
         }
-        records.append(tar_padding(records.size()), '\0');
         out.write(as_bytes(block_.all()));
-        out.write(as_bytes(records));
-        expect(part::block, tar_block_size);
+        out.write(as_bytes(records + std::string(tar_padding(records.size()), '\0')));
+    }
+
+    std::string retimed_records() {
+        std::string records;
+        bool const is_global = block_.raw(detail::tar_fields::type).front() == 'g';
+        unsigned mtimes = 0;
+        each_record([&](detail::pax_record const& record, std::string_view) {
+            if (record.key == "mtime") ++mtimes;
+        });
+        if (is_global && mtimes != 0) global_mtime_ = true;
+        bool const may_move = !is_global && !global_mtime_ && mtimes == 1;
+        each_record([&](detail::pax_record const& record, std::string_view whole) {
+            auto const time = time_of(record);
+            auto const mapped = time ? time_(*time) : timestamp{};
+            if (!time || mapped == *time)
+                records += whole;
+            else if (record.key == "mtime" && may_move && fits_field(mapped))
+                moved_mtime_ = mapped.seconds;
+            else
+                detail::append_pax_record(records, record.key, detail::pax_time(mapped));
+        });
+        return records;
+    }
+
+    /// Calls `action(record, its bytes)` for each record of the body.
+    template <class Action>
+    void each_record(Action action) const {
+        std::string_view rest{body_.data(), body_size_};
+        while (!rest.empty()) {
+            auto const all = rest;
+            auto const record = detail::take_pax_record(rest);
+            if (!record) return; // the scanner refuses it
+            action(*record, all.substr(0, all.size() - rest.size()));
+        }
     }
 
     [[nodiscard]] static std::optional<timestamp> time_of(detail::pax_record const& record) {
         if (record.key != "mtime" && record.key != "atime" && record.key != "ctime") return {};
         return detail::parse_pax_time(record.value);
+    }
+
+    [[nodiscard]] static bool fits_field(timestamp time) noexcept {
+        return time.nanoseconds == 0 &&
+               detail::fits_octal(detail::tar_fields::mtime, static_cast<std::uint64_t>(time.seconds));
     }
 
     void retime_block() {
@@ -157,6 +191,8 @@ class tar_retimer {
     detail::tar_block block_;
     std::string body_; // of the PAX header block_
     std::size_t body_size_ = 0;
+    std::optional<std::int64_t> moved_mtime_; // from a record to the field of the next entry
+    bool global_mtime_ = false;               // there is a record that would take its place
 };
 
 } // namespace shiplap
