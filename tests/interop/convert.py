@@ -8,11 +8,12 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import sys
 import tarfile
 
 import trees
-from common import Report, Shiplap, Workplace, expect, expect_equal, has
+from common import Report, Shiplap, Workplace, expect, expect_equal, has, run
 from images import DOCKER, OCI, TOC_DIGEST, TYPES, Layout, check_estargz, gunzip_members, parse, unpack
 
 CODECS = ["uncompressed", "gzip", "estargz", "zstd"]
@@ -145,6 +146,35 @@ class Conversion:
         options = f"compression=uncompressed,rewrite-timestamp=true,source-date-epoch={epoch}"
         self.expect_layer(self.export(options, f"tar:{file}"), self.export(options, self.tree))
 
+    def other_times_of_gnu_tar(self, form):
+        """Nothing but times changes in what another program wrote."""
+        tree, file, epoch = self.work.place("late"), self.work.place("gnu.tar"), 1_600_000_000
+        long = {"v7": 50, "ustar": 120, "oldgnu": 200}.get(form, 300)
+        for number in range(6):
+            path = tree / ("d" * (long // 2)) / f"{number}{'f' * (long // 2 - 9)}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("content" * number)
+            modified = 1_000_000_000_500_000_000 if number == 5 else 1_700_000_000_123_456_789
+            os.utime(path, ns=(2 * 10**18, modified))
+        run("tar", "--create", f"--format={form}", "--sort=name", "--file", file,
+            "--directory", tree, ".")
+        made = self.layer(self.export(f"compression=uncompressed,rewrite-timestamp=true,source-date-epoch={epoch}",
+                                      f"tar:{file}"))[1]
+
+        def facts(content, late):
+            with tarfile.open(fileobj=io.BytesIO(content), errors="surrogateescape") as archive:
+                for entry in archive:
+                    times = {key: late(float(entry.pax_headers.pop(key, 0))) for key in ("atime", "ctime")}
+                    entry.pax_headers.pop("mtime", None)
+                    info = {key: value for key, value in entry.get_info().items() if key not in ("chksum", "mtime")}
+                    data = archive.extractfile(entry).read() if entry.isfile() else None
+                    yield info, late(entry.mtime), times, entry.pax_headers, data
+
+        wanted = list(facts(file.read_bytes(), lambda time: min(time, epoch)))
+        expect(wanted == list(facts(made, lambda time: time)), "the entries differ")
+        expect(len(wanted) > 5, "there are no entries")
+        expect(len(made) < file.stat().st_size, "padding at the end is kept")
+
     def without_effect(self):
         told = self.command.run("--from", f"oci-layout:{self.direct['gzip']}", "-o",
                                 f"type=oci,dest={self.work.place('x')},compression=zstd").stderr.decode()
@@ -168,6 +198,8 @@ def main(path):
             report.check(f"a wrong diff_id, on the way to {target}", conversion.wrong_diff_id, target)
         for epoch in 0, 1_000_000_000, 1_600_000_000:
             report.check(f"a tar with times up to {epoch}", conversion.other_times, epoch)
+        for form in "v7", "ustar", "oldgnu", "gnu", "posix":
+            report.check(f"other times in a tar of GNU tar, {form}", conversion.other_times_of_gnu_tar, form)
         report.check("layers to be fetched from elsewhere", conversion.foreign)
         report.check("a compression without effect", conversion.without_effect)
     report.exit()
