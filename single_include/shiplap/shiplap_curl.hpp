@@ -19,7 +19,6 @@
 #include <ctime>
 #include <initializer_list>
 #include <random>
-#include <tuple>
 
 // === shiplap/registry/address.hpp ===
 
@@ -1497,16 +1496,17 @@ inline bool wants_tls(std::string const& message) {
 }
 
 /// What to do about it, as the end of a sentence.
-inline std::string advice(int status, std::string const& code, bool transient, std::string const& login) {
+inline std::string advice(int status, std::string const& code, bool transient, std::string const& attempt,
+                          std::string const& login) {
     if (status == 429 || code == "TOOMANYREQUESTS" || (status == 403 && transient))
         return "; it limits how often it is asked: try again later, or log in for a higher limit";
     if (status == 401) return "; log in with '" + login + "', or check the password";
     if (status == 405 || code == "UNSUPPORTED")
         return "; it is read-only, or does not offer this: choose another registry";
     if (status == 403)
-        return "; the repository does not exist, or the account that is used may not do this: check the "
-               "name, "
-               "or log in with '" +
+        return "; " + attempt +
+               " access denied, repository does not exist or may require authorization: check the name, or "
+               "log in with '" +
                login + "'";
     if (status == 404 && (code.empty() || code == "NAME_UNKNOWN"))
         return "; it has no such repository: check the name";
@@ -1515,6 +1515,12 @@ inline std::string advice(int status, std::string const& code, bool transient, s
     if (status >= 300 && status < 400) return "; a redirection is no answer to this request";
     if (status >= 500 && transient) return "; it is out of order: try again later";
     return "";
+}
+
+inline std::string attempted(registry_access const& access) {
+    for (auto const& scope : access.scopes)
+        if (scope.find("push") != scope.npos) return "push";
+    return "pull";
 }
 
 } // namespace detail
@@ -1544,7 +1550,8 @@ inline registry_error refusal(std::string operation, std::string subject, regist
         reason += "; it speaks TLS: put its certificate authority into ~/.config/containers/certs.d/" +
                   printable(name) + "/ca.crt, or use registry.insecure=true (--insecure)";
     else if (by == access.registry)
-        reason += detail::advice(answer.status, body.code, transient, "docker login " + printable(name));
+        reason += detail::advice(answer.status, body.code, transient, detail::attempted(access),
+                                 "docker login " + printable(name));
     else
         reason += "; " + printable(name) + " sent us there: try again, or tell who runs it";
     return {std::move(operation), std::move(subject), std::move(reason), std::move(facts)};
@@ -3615,9 +3622,11 @@ class repository {
         return refused(std::move(operation), subject, answer, registry());
     }
 
+    /// "r.io/library/app".
+    [[nodiscard]] std::string full_name() const { return host_.name + "/" + name_; }
     /// "r.io/library/app@sha256:..." or "r.io/library/app:tag": for messages.
     [[nodiscard]] std::string shown(std::string const& what) const {
-        return host_.name + "/" + name_ + (what.find(':') == std::string::npos ? ":" : "@") + what;
+        return full_name() + (what.find(':') == std::string::npos ? ":" : "@") + what;
     }
 
     static constexpr char const *pull = "pull", *push = "pull,push";
@@ -4740,7 +4749,8 @@ class registry_sink {
     [[nodiscard]] bool exists(descriptor const& what) {
         self_->connect();
         bool everywhere = true;
-        for (auto& to : self_->targets) everywhere &= self_->has(to, what);
+        for (auto& to : self_->targets)
+            everywhere &= self_->pushing_to(to, [&] { return self_->has(to, what); });
         return everywhere;
     }
 
@@ -4748,7 +4758,8 @@ class registry_sink {
         self_->connect();
         if (is_document(what)) return self_->put_document(what, from);
         for (auto& to : self_->targets)
-            if (!self_->confirmed(to, what.digest)) self_->put_blob(to, what, from);
+            if (!self_->confirmed(to, what.digest))
+                self_->pushing_to(to, [&] { self_->put_blob(to, what, from); });
     }
 
     /// Without a name: all that the sink was made with. Throws option_error for one that it was not made with.
@@ -4815,8 +4826,25 @@ class registry_sink {
             std::lock_guard const lock{connecting};
             if (connected) return;
             for (auto& one : targets) habits.try_emplace(one.to.registry());
-            for (auto& tag : tags) tag.stands_for = meaning_of(targets[tag.target], tag.tag);
+            for (auto& tag : tags) {
+                auto& in = targets[tag.target];
+                tag.stands_for = pushing_to(in, [&] { return meaning_of(in, tag.tag); });
+            }
             connected = true;
+        }
+
+        // Errors name the image as the user does.
+        template <class Action>
+        auto pushing_to(target const& to, Action action) {
+            try {
+                return action();
+            } catch (error& failure) {
+                auto const named = std::find_if(tags.begin(), tags.end(),
+                                                [&](auto const& tag) { return &targets[tag.target] == &to; });
+                failure.within("failed to push " +
+                               printable(named == tags.end() ? to.to.full_name() : named->full));
+                throw;
+            }
         }
 
         std::optional<digest> meaning_of(target& in, std::string const& tag) {
@@ -4883,7 +4911,7 @@ class registry_sink {
             (void)read_fully(from, {reinterpret_cast<std::byte*>(text.data()), text.size()});
             for (auto& into : targets) {
                 if (confirmed(into, what.digest)) continue;
-                put_manifest(into, what.digest.text(), what, text);
+                pushing_to(into, [&] { put_manifest(into, what.digest.text(), what, text); });
                 confirm(into, what.digest, false);
             }
             if (root && what.digest == root->digest) root_text = std::move(text);
@@ -4945,13 +4973,15 @@ class registry_sink {
 
         // Which names were moved, and which not, if there are several.
         std::string fate_of_tags(typename std::vector<tag_name>::iterator failed) const {
-            if (tags.size() == 1) return "push " + failed->full;
+            auto const what_failed = "failed to push " + printable(failed->full);
+            if (tags.size() == 1) return what_failed;
             std::string moved, left;
             for (auto tag = tags.begin(); tag != tags.end(); ++tag) {
                 auto& list = tag->stands_for == root->digest ? moved : left;
                 list += (list.empty() ? "" : ", ") + tag->full;
             }
-            return "push: these names stand for the new image: " + (moved.empty() ? "none" : moved) +
+            return what_failed +
+                   ": these names stand for the new image: " + (moved.empty() ? "none" : moved) +
                    "; these do not, as far as is known: " + left;
         }
 

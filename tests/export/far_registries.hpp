@@ -4,7 +4,7 @@
 #include <shiplap/export/env.hpp>
 #include <shiplap/sink/memory.hpp>
 
-#include <utility>
+#include <vector>
 
 namespace shiplap_test {
 
@@ -22,6 +22,13 @@ struct far_sink {
     far_away* place;
     [[nodiscard]] static unsigned transfers() noexcept { return 2; }
     void connect() const { ++place->connected; }
+    /// As a registry: without what is to be fetched from elsewhere.
+    [[nodiscard]] static std::vector<descriptor> arrange(image_graph const& graph) {
+        std::vector<descriptor> contents;
+        for (auto const& node : graph.contents)
+            if (node.what.urls.empty()) contents.push_back(node.what);
+        return contents;
+    }
     [[nodiscard]] bool exists(descriptor const& what) const {
         return place->there.store().contains(what.digest);
     }

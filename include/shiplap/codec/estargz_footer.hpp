@@ -1,7 +1,7 @@
 #pragma once
 // The last 51 bytes of an eStargz blob: an empty gzip member whose extra field holds the offset of the member
-// with the table of contents (stargz-snapshotter, docs/estargz.md, "Footer"). No other library than the
-// standard one.
+// with the table of contents (stargz-snapshotter, docs/estargz.md, "Footer"); and the name of the only file in
+// that member. No other library than the standard one.
 
 #include <shiplap/bytes/concept.hpp>
 
@@ -13,6 +13,9 @@
 #include <system_error>
 
 namespace shiplap {
+
+/// The tar entry that holds the table of contents.
+inline constexpr std::string_view estargz_toc_name = "stargz.index.json";
 
 /// Size of the footer in bytes.
 inline constexpr std::size_t estargz_footer_size = 51;

@@ -6,6 +6,7 @@
 // compares both.
 
 #include <shiplap/export/exporter.hpp>
+#include <shiplap/export/ready_layer.hpp>
 #include <shiplap/export/spec.hpp>
 #include <shiplap/sink/docker_archive.hpp>
 #include <shiplap/sink/filesystem.hpp>
@@ -15,6 +16,7 @@
 #include <shiplap/sink/unpacked.hpp>
 #include <shiplap/store/erased.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <string>
@@ -46,6 +48,7 @@ inline export_options options_from(export_spec const& spec) {
                            .index_descriptor_annotations = spec.index_descriptor_annotations,
                            .epoch = spec.epoch,
                            .force_compression = spec.force_compression,
+                           .prefer_nondistributable = spec.prefer_nondistributable,
                            .annotate_created =
                                spec.type == output_type::oci || spec.type == output_type::docker,
                            .unnamed_as = spec.tar ? "" : "latest",
@@ -145,12 +148,32 @@ exported_image push_image(Sink remote, export_spec const& spec, export_input con
     layout_sink local{local_store_of(spec)};
     background_copy under_way{local.store(), remote, env.progress};
     auto const follow = [&](descriptor const& layer) {
+        if (!layer.urls.empty()) return; // it is not for registries
         // The reader outlasts the move to its place in the store.
         under_way.add(layer, local.store().reader(layer.digest));
     };
     auto image = export_spec_into(local, follow, spec, input, env);
     finish_copy(image.root, {}, local.store(), remote, env.progress, under_way);
     return image;
+}
+
+/// A warning if a compression is asked for and nothing will be packed, though not all layers are packed so.
+inline std::vector<std::string> compression_warnings(export_spec const& spec, export_input const& input) {
+    if (!spec.compression_asked || spec.force_compression || spec.rewrite_timestamps) return {};
+    bool any_otherwise = false;
+    auto const is_stored = [&](any_layer_source const& layer) {
+        auto const stored = layer.stored();
+        any_otherwise |= stored && !stored->only_named &&
+                         std::visit([&]<codec C>(C const&) { return !is_packed_as<C>(*stored); }, spec.codec);
+        return stored.has_value();
+    };
+    for (auto const& result : input.results) {
+        if (!std::all_of(result.layers.begin(), result.layers.end(), is_stored)) return {};
+        if (result.base) std::for_each(result.base->layers.begin(), result.base->layers.end(), is_stored);
+    }
+    if (!any_otherwise) return {};
+    return {"compression=" + std::visit([](auto const& how) { return std::string{how.name}; }, spec.codec) +
+            " has no effect on layers that are packed already; add force-compression=true"};
 }
 
 /// The results with what the spec says of all of them.
@@ -160,7 +183,9 @@ struct completed_input {
     std::vector<std::string> warnings{};
 
     completed_input(export_spec const& spec, export_input const& given)
-        : results{given.results.begin(), given.results.end()}, is_list{given.is_list} {
+        : results{given.results.begin(), given.results.end()},
+          is_list{given.is_list},
+          warnings{compression_warnings(spec, given)} {
         bool dropped = false;
         for (auto& result : results) {
             if (spec.config) result.config = spec.config;

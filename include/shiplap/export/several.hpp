@@ -8,6 +8,7 @@
 // for each of these.) Registries come last: nothing is pushed if any of the other outputs failed.
 
 #include <shiplap/export/dispatch.hpp>
+#include <shiplap/export/ready_layer.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -41,6 +42,7 @@ class shared_packing {
     explicit shared_packing(std::string folder)
         : store_{std::make_shared<scratch_store>(std::move(folder))} {}
 
+    /// Call once; `specs` stay where they are.
     void pack(std::span<export_spec const> specs, export_input const& input, env_ref env) {
         std::vector<packing_kind> done;
         for (auto const& first : specs) {
@@ -95,28 +97,28 @@ class shared_packing {
     void pack_layer(std::vector<export_spec const*> const& specs, any_layer_source const& layer,
                     env_ref env) {
         packing_kind const kind{*specs.front()};
+        auto const stored = layer.stored();
         std::vector<builtin_codecs::variant> ways;
         for (auto const* spec : specs) {
-            if (is_to_be_packed(layer, *spec) && find(layer, kind, spec->codec) == nullptr &&
+            bool const wanted = std::visit(
+                [&]<codec C>(C const&) {
+                    return needs_packing<C>(stored, spec->force_compression, env.timestamps);
+                },
+                spec->codec);
+            if (!wanted) continue;
+            wanted_.push_back({layer, spec});
+            if (find(layer, kind, spec->codec) == nullptr &&
                 std::find(ways.begin(), ways.end(), spec->codec) == ways.end())
                 ways.push_back(spec->codec);
         }
         if (ways.empty()) return;
         auto made = std::visit([&]<class D>(D) { return pack_each<D>(layer, ways, *store_, env); },
                                specs.front()->digest);
-        auto const stored = layer.stored();
         for (std::size_t i = 0; i < ways.size(); ++i) {
-            if (stored)
-                std::visit([&]<codec C>(C const&) { complete_repacked<C>(made[i], *stored); }, ways[i]);
+            if (stored) inherit_history(made[i], *stored);
             layers_.push_back(
                 {layer, kind, ways[i], blob_in_store(std::shared_ptr<scratch_store const>{store_}, made[i])});
         }
-    }
-
-    static bool is_to_be_packed(any_layer_source const& layer, export_spec const& spec) {
-        return std::visit(
-            [&]<codec C>(C const&) { return needs_packing<C>(layer.stored(), spec.force_compression); },
-            spec.codec);
     }
 
     [[nodiscard]] packed_layer const* find(any_layer_source const& source, packing_kind const& kind,
@@ -127,13 +129,15 @@ class shared_packing {
     }
 
     [[nodiscard]] any_layer_source packed_for(export_spec const& spec, any_layer_source const& layer) const {
-        if (!is_to_be_packed(layer, spec)) return layer;
-        auto const* const found = find(layer, packing_kind{spec}, spec.codec);
-        return found == nullptr ? layer : found->packed;
+        for (auto const& [source, by] : wanted_)
+            if (by == &spec && source.is_same_as(layer))
+                return find(layer, packing_kind{spec}, spec.codec)->packed;
+        return layer;
     }
 
     std::shared_ptr<scratch_store> store_;
     std::vector<packed_layer> layers_;
+    std::vector<std::pair<any_layer_source, export_spec const*>> wanted_; // who wants what packed
 };
 
 /// Where there is room for what several outputs share: beside the first that goes to a disk.
@@ -175,8 +179,10 @@ std::vector<exported_image> export_images(std::span<export_spec const> specs, ex
     for (auto const& spec : specs) {
         auto local = spec;
         local.keep = detail::is_kept(spec, what);
-        local.push = false;
+        local.push = local.compression_asked = false;
         images.push_back(export_one(spec, local));
+        for (auto& warning : detail::compression_warnings(spec, what))
+            images.back().warnings.push_back(std::move(warning));
     }
     for (auto const& spec : specs) {
         if (!spec.push) continue;
