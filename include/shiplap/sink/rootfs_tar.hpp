@@ -53,11 +53,12 @@ class rootfs_tar_sink {
             while (auto const* entry = entries.next()) flattener_.survey(index, *entry);
             return;
         }
-        while (auto const* entry = entries.next())
-            if (auto const kept = flattener_.decide(written_, *entry)) {
-                tar_->entry(*kept);
-                if (kept->size != 0) transfer(entries, *tar_);
-            }
+        auto const write = [&](tar_entry const& kept) {
+            if (kept.name == "./") return; // a root file system needs no entry for its root
+            tar_->entry(kept);
+            if (kept.size != 0) transfer(entries, *tar_);
+        };
+        while (auto const* entry = entries.next()) flattener_.decide(written_, *entry, write);
         ++written_;
     }
 
