@@ -11815,7 +11815,7 @@ class rootfs_tar_sink {
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
         auto const layers = select_platform(graph, wanted_).manifest.layers;
         tar_.emplace(*output_);
-        flattener_ = {};
+        flattener_ = layer_flattener{};
         layers_ = layers.size();
         surveyed_ = written_ = 0;
         std::vector<descriptor> order;
