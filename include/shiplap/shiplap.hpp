@@ -89,6 +89,7 @@
 #include <shiplap/sink/push_target.hpp>
 #include <shiplap/sink/root_directory.hpp>
 #include <shiplap/sink/rootfs_tar.hpp>
+#include <shiplap/sink/shared_names.hpp>
 #include <shiplap/sink/squashed_layer.hpp>
 #include <shiplap/sink/staged_directory.hpp>
 #include <shiplap/sink/tree_removal.hpp>

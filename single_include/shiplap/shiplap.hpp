@@ -11496,6 +11496,111 @@ class oci_archive_sink : public layout_archive {
 
 } // namespace shiplap
 
+// === shiplap/sink/shared_names.hpp ===
+
+// shared_names: which hard links of stacked layers are left, and what they link to when some of the names of a
+// file are hidden by a later layer. The part of flatten.hpp that knows of links.
+//
+//     shared_names names;
+//     ... names.begin_layer(2); names.add_content("a"); names.add_link("b", "a", true); ... // topmost layer first
+//     names.settle(is_hidden);
+//     ... names.name_for_content(1, "a", stays) ... names.target_of("b", "a") ...           // bottom layer first
+//
+// Seen from above, a link moves who wants a content to another name, and the content ends the search:
+//
+//   layer 1    a = "text"               "b" wants it: written as b, if a is hidden
+//   layer 2    b is a link to a         who wants b wants a, and b itself does if it stays
+//   layer 3    removes a
+//
+// Memory: the names of the files of one layer, and each name that is a link.
+
+namespace shiplap::detail {
+
+/// Layers count from 1. Paths are in the one form that layer_flattener gives them.
+class shared_names {
+  public:
+    /// What is added from now on is of this layer, which is not above the one before.
+    void begin_layer(std::size_t layer) {
+        if (layer == layer_) return;
+        layer_ = layer;
+        contents_.clear();
+        links_.clear();
+        for (auto const& [target, names] : std::exchange(wanted_here_, {})) append(wanted_[target], names);
+    }
+
+    /// There is something that is neither a directory nor a link.
+    void add_content(std::string const& path) {
+        contents_.insert(path);
+        if (auto const wanted = wanted_.extract(path)) append(sharers_[{layer_, path}], wanted.mapped());
+    }
+
+    /// There is a hard link; `stays`: no later layer hides it.
+    void add_link(std::string const& path, std::string target, bool stays) {
+        if (auto const link = links_.find(target); link != links_.end()) target = link->second;
+        links_.insert_or_assign(path, target);
+
+        linked names{{}, layer_};
+        if (auto above = wanted_.extract(path)) names.names = std::move(above.mapped().names);
+        if (stays) names.names.push_back(path);
+        if (names.names.empty()) return;
+        append(contents_.contains(target) ? sharers_[{layer_, target}] : wanted_here_[target], names);
+    }
+
+    /// All layers were seen; further calls do nothing. Content that was not met lies below all layers and has to
+    /// stay there: throws error{unsupported} if `is_hidden(n, path)`, which says whether a layer above n hides it.
+    template <class IsHidden>
+    void settle(IsHidden is_hidden) {
+        if (layer_ == 0) return;
+        begin_layer(0);
+        for (auto const& [target, wanted] : std::exchange(wanted_, {})) {
+            if (is_hidden(wanted.layer - 1, target))
+                throw error{error_code::unsupported, "flatten", wanted.names.front(),
+                            "is a hard link to '" + printable(target) +
+                                "', whose content is in none of these layers, and one of them hides it"};
+            for (auto const& name : wanted.names) sources_.insert_or_assign(name, target);
+        }
+    }
+
+    /// What the content of `path` in `layer` is to be called, its own name if that `stays`; nothing if nobody
+    /// wants it.
+    std::optional<std::string> name_for_content(std::size_t layer, std::string const& path, bool stays) {
+        auto const sharers = sharers_.find({layer, path});
+        if (sharers == sharers_.end()) return stays ? std::optional{path} : std::nullopt;
+        auto const& names = sharers->second.names;
+        auto const& name = stays ? path : names.front();
+        for (auto const& other : names) sources_.insert_or_assign(other, name);
+        return name;
+    }
+
+    /// What the link `path`, which stays, is to link to; `path` itself if it got the content. `target` is what
+    /// its entry says.
+    [[nodiscard]] std::string target_of(std::string const& path, std::string target) const {
+        auto const source = sources_.find(path);
+        return source == sources_.end() ? std::move(target) : source->second;
+    }
+
+  private:
+    /// Names in the result of one content; `layer` is the lowest that links to it.
+    struct linked {
+        std::vector<std::string> names{};
+        std::size_t layer = 0;
+    };
+
+    static void append(linked& to, linked const& lower) {
+        to.names.insert(to.names.end(), lower.names.begin(), lower.names.end());
+        to.layer = lower.layer;
+    }
+
+    std::size_t layer_ = 0;                    // that is surveyed; 0: none
+    std::set<std::string> contents_;           // of that layer
+    std::map<std::string, std::string> links_; // of that layer: name -> name that came with the content
+    std::map<std::string, linked> wanted_, wanted_here_; // not met yet; what that layer wants of lower ones
+    std::map<std::pair<std::size_t, std::string>, linked> sharers_; // content -> links to it that stay
+    std::map<std::string, std::string> sources_;                    // name -> the one that has the content
+};
+
+} // namespace shiplap::detail
+
 // === shiplap/sink/flatten.hpp ===
 
 // flatten: which entries of stacked layers are left when all are applied (image-spec, layer.md,
@@ -11545,7 +11650,7 @@ class layer_flattener {
     /// Learns one entry of `layer` (0 is the bottom). Call for all entries of all layers, topmost layer
     /// first.
     void survey(std::size_t layer, tar_entry const& entry) {
-        if (++layer != current_) begin_layer(layer); // counted from 1 inside
+        names_.begin_layer(++layer); // counted from 1 inside
         auto const path = key_of(entry.name);
         auto const meaning = classify_whiteout(path);
         if (meaning.kind == whiteout_kind::ignored) return;
@@ -11560,11 +11665,11 @@ class layer_flattener {
             directories_.try_emplace(path, layer, entry);
             return;
         }
-        auto& here = files_.try_emplace(path, file_layers{layer, none}).first->second;
         if (entry.type == entry_type::hard_link)
-            survey_link(layer, path, key_of(entry.link_name), stays);
+            names_.add_link(path, key_of(entry.link_name), stays);
         else
-            survey_content(here.content = layer, path);
+            names_.add_content(path);
+        note(files_, path, layer);
         note(emptied_, path, layer);
     }
 
@@ -11585,9 +11690,8 @@ class layer_flattener {
                 write_directory(path, std::move(entry), write);
         } else if (entry.type == entry_type::hard_link) {
             if (is_hidden(layer, path)) return;
-            auto const source = sources_.find(path);
-            if (source != sources_.end() && source->second == path) return; // written with the content
-            entry.link_name = source == sources_.end() ? key_of(entry.link_name) : source->second;
+            entry.link_name = names_.target_of(path, key_of(entry.link_name));
+            if (entry.link_name == path) return; // written with the content
             entry.name = path;
             write(entry);
         } else {
@@ -11596,20 +11700,7 @@ class layer_flattener {
     }
 
   private:
-    using place = std::pair<std::size_t, std::string>; // layer and path
     using topmost = std::map<std::string, std::size_t>;
-
-    /// Layers that have something other than a directory at a path.
-    struct file_layers {
-        std::size_t highest, content; // content: the last that was surveyed with more than a link there
-    };
-    /// Names in the result of one content; `layer` is the lowest that links to it.
-    struct linked_names {
-        std::vector<std::string> names{};
-        std::size_t layer = 0;
-    };
-    using links_by_name = std::map<std::string, linked_names>;
-    static constexpr auto none = static_cast<std::size_t>(-1);
 
     // "./a/b/" and "a/b" are one path; one that leaves the root is refused.
     static std::string key_of(std::string_view name) {
@@ -11636,11 +11727,6 @@ class layer_flattener {
         return false;
     }
 
-    static void append(linked_names& to, linked_names const& lower) {
-        to.names.insert(to.names.end(), lower.names.begin(), lower.names.end());
-        to.layer = lower.layer;
-    }
-
     // --- what is hidden
 
     static void note(topmost& layers, std::string const& path, std::size_t layer) {
@@ -11652,8 +11738,7 @@ class layer_flattener {
     }
 
     [[nodiscard]] bool is_replaced(std::size_t layer, std::string const& path) const {
-        auto const file = files_.find(path);
-        return (file != files_.end() && file->second.highest > layer) || reaches(removed_, path, layer);
+        return reaches(files_, path, layer) || reaches(removed_, path, layer);
     }
     [[nodiscard]] bool is_below_emptied(std::size_t layer, std::string const& path) const {
         return any_above(path, [&](std::string const& folder) { return reaches(emptied_, folder, layer); });
@@ -11666,52 +11751,16 @@ class layer_flattener {
 
     // --- names that share a file
 
-    void begin_layer(std::size_t layer) {
-        current_ = layer;
-        links_.clear();
-        for (auto const& [target, names] : std::exchange(wanted_here_, {})) append(wanted_[target], names);
-    }
-
-    void survey_link(std::size_t layer, std::string const& path, std::string target, bool stays) {
-        if (auto const link = links_.find(target); link != links_.end()) target = link->second;
-        links_.insert_or_assign(path, target);
-
-        linked_names names{{}, layer};
-        if (auto above = wanted_.extract(path)) names.names = std::move(above.mapped().names);
-        if (stays) names.names.push_back(path);
-        if (names.names.empty()) return;
-        auto const file = files_.find(target);
-        bool const is_here = file != files_.end() && file->second.content == layer;
-        append(is_here ? sharers_[{layer, target}] : wanted_here_[target], names);
-    }
-
-    void survey_content(std::size_t layer, std::string const& path) {
-        if (auto const above = wanted_.extract(path)) append(sharers_[{layer, path}], above.mapped());
-    }
-
-    // Content that was not met lies below all layers, where it has to stay.
     void settle_links() {
-        if (current_ != none) begin_layer(none);
-        for (auto const& [target, wanted] : std::exchange(wanted_, {})) {
-            if (is_hidden(wanted.layer - 1, target))
-                throw error{error_code::unsupported, "flatten", wanted.names.front(),
-                            "is a hard link to '" + printable(target) +
-                                "', whose content is in none of these layers, and one of them hides it"};
-            for (auto const& name : wanted.names) sources_.insert_or_assign(name, target);
-        }
+        names_.settle([this](std::size_t layer, std::string const& path) { return is_hidden(layer, path); });
     }
 
     template <class Write>
     void decide_content(std::size_t layer, std::string const& path, tar_entry entry, Write& write) {
-        entry.name = path;
-        bool const stays = !is_hidden(layer, path);
-        if (auto const sharers = sharers_.find({layer, path}); sharers != sharers_.end()) {
-            if (!stays) entry.name = sharers->second.names.front();
-            for (auto const& name : sharers->second.names) sources_.insert_or_assign(name, entry.name);
-            if (!stays) write_folders_above(entry.name, write);
-        } else if (!stays) {
-            return;
-        }
+        auto const name = names_.name_for_content(layer, path, !is_hidden(layer, path));
+        if (!name) return;
+        entry.name = *name;
+        if (*name != path) write_folders_above(*name, write);
         write(entry);
     }
 
@@ -11765,7 +11814,7 @@ class layer_flattener {
             return write_directory(path, found->second.second, write);
         }
         auto const file = files_.find(path);
-        if (file != files_.end() && !is_hidden(file->second.highest, path)) return;
+        if (file != files_.end() && !is_hidden(file->second, path)) return;
         written_.insert(path);
         bool const is_gone = file != files_.end() || removed_.contains(path);
         bool const is_folder = folders_.contains(path);
@@ -11780,17 +11829,13 @@ class layer_flattener {
     }
 
     flattened into_;
-    topmost removed_, emptied_; // paths, and directories of which nothing that lies below is left
-    std::map<std::string, file_layers> files_;
+    topmost removed_, files_; // paths that have a whiteout, or anything but a directory
+    topmost emptied_;         // directories of which nothing that lies below is left
     std::map<std::string, std::pair<std::size_t, tar_entry>> directories_; // topmost
     std::set<std::string> folders_; // what must be a directory in the result, for something is in it
 
-    std::size_t current_ = none;               // the layer that is surveyed
-    std::map<std::string, std::string> links_; // in that layer: name -> name that came with the content
-    links_by_name wanted_, wanted_here_;       // content not met yet; what that layer wants of those below it
-    std::map<place, linked_names> sharers_;    // content -> names in the result that link to it
-    std::map<std::string, std::string> sources_; // such a name -> the one that the content comes with
-    std::set<std::string> written_;              // directories, and what whiteouts are about
+    detail::shared_names names_;
+    std::set<std::string> written_; // directories, and what whiteouts are about
 };
 
 } // namespace shiplap

@@ -783,7 +783,7 @@ def help_and_version(work):
     code, out, _ = run(work, "--help", progress=None)
     for option in ["--from", "--output", "--tag", "--platform", "--annotation", "--label", "--env", "--entrypoint", "--cmd",
                    "--workdir", "--user", "--expose", "--config", "--metadata-file", "--progress", "--store",
-                   "--digest", "--jobs", "copy", "inspect"]:
+                   "--digest", "--jobs", "--squash", "copy", "inspect"]:
         expect_in(option, out.decode(), "--help")
 
 
