@@ -11536,14 +11536,18 @@ class shared_names {
 
     /// There is a hard link; `stays`: no later layer hides it.
     void add_link(std::string const& path, std::string target, bool stays) {
-        if (auto const link = links_.find(target); link != links_.end()) target = link->second;
-        links_.insert_or_assign(path, target);
+        origin from{std::move(target), false};
+        if (auto const link = links_.find(from.name); link != links_.end())
+            from = link->second;
+        else
+            from.is_here = contents_.contains(from.name);
+        links_.insert_or_assign(path, from);
 
         linked names{{}, layer_};
         if (auto above = wanted_.extract(path)) names.names = std::move(above.mapped().names);
         if (stays) names.names.push_back(path);
         if (names.names.empty()) return;
-        append(contents_.contains(target) ? sharers_[{layer_, target}] : wanted_here_[target], names);
+        append(from.is_here ? sharers_[{layer_, from.name}] : wanted_here_[from.name], names);
     }
 
     /// All layers were seen; further calls do nothing. Content that was not met lies below all layers and has to
@@ -11586,14 +11590,20 @@ class shared_names {
         std::size_t layer = 0;
     };
 
+    /// The name that came with a content: in this layer or, though it may have got another file since, below it.
+    struct origin {
+        std::string name;
+        bool is_here;
+    };
+
     static void append(linked& to, linked const& lower) {
         to.names.insert(to.names.end(), lower.names.begin(), lower.names.end());
         to.layer = lower.layer;
     }
 
-    std::size_t layer_ = 0;                    // that is surveyed; 0: none
-    std::set<std::string> contents_;           // of that layer
-    std::map<std::string, std::string> links_; // of that layer: name -> name that came with the content
+    std::size_t layer_ = 0;                              // that is surveyed; 0: none
+    std::set<std::string> contents_;                     // of that layer
+    std::map<std::string, origin> links_;                // of that layer
     std::map<std::string, linked> wanted_, wanted_here_; // not met yet; what that layer wants of lower ones
     std::map<std::pair<std::size_t, std::string>, linked> sharers_; // content -> links to it that stay
     std::map<std::string, std::string> sources_;                    // name -> the one that has the content

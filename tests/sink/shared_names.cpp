@@ -57,10 +57,12 @@ TEST_CASE("a link to what its own layer then replaces means the lower one", "[sh
     names.begin_layer(2);
     names.add_link("b", "a", true);
     names.add_content("a");
+    names.add_link("c", "b", true);
     names.begin_layer(1);
     names.add_content("a");
     names.settle(nothing_hidden);
     CHECK(names.name_for_content(1, "a", false) == "b");
+    CHECK(names.target_of("c", "b") == "b");
     CHECK(names.name_for_content(2, "a", true) == "a");
 }
 
