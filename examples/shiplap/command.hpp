@@ -34,6 +34,7 @@ struct export_arguments {
     std::vector<std::string> outputs, tags, annotations, labels, env, exposed;
     std::optional<std::string> from, entrypoint, cmd, config_file, metadata_file;
     std::string workdir, user, digest = "sha256";
+    std::optional<std::string> squash; ///< "true" where it stands alone
 };
 
 // Each prints its result on standard output and throws on failure: option_error for wrong usage, interrupted after a

@@ -229,6 +229,15 @@ void add_annotation(attributes& given, std::string const& text) {
     } while (!types.empty());
 }
 
+std::optional<squash_scope> parse_squash(std::optional<std::string> const& text) {
+    if (!text) return std::nullopt;
+    if (*text == "true") return squash_scope::above_base;
+    if (*text == "all") return squash_scope::all;
+    throw option_error{"--squash", "'" + printable(*text) +
+                                       "': expected --squash for the layers above the base image, or "
+                                       "--squash=all for those of the base, too"};
+}
+
 bool makes_an_image(attributes const& given) {
     auto const type = detail::parse_output_type(given);
     return type != output_type::local && type != output_type::tar;
@@ -305,6 +314,7 @@ std::optional<staged_file> stage(std::optional<std::string> const& path) {
 void export_images(export_arguments const& arguments, common_options const& common) {
     progress_display display{parse_progress_style(common.progress)};
     auto const specs = parse_outputs(arguments, common);
+    auto const squashing = parse_squash(arguments.squash);
     std::optional<image_source> base_source; // outlives the layers that lie there
     auto builds = parse_builds(arguments);
     keep_timestamps const timestamps;
@@ -319,11 +329,13 @@ void export_images(export_arguments const& arguments, common_options const& comm
     std::vector<build_result> results;
     results.reserve(builds.size());
     for (auto& build : builds) results.push_back(std::move(build.result));
-    export_input const what{results, results.size() > 1};
-    for (auto const& spec : specs) check_export(spec, what);
+    bool const is_list = results.size() > 1;
+    for (auto const& spec : specs) check_export(spec, {results, is_list});
 
     metadata facts;
     auto metadata_file = stage(arguments.metadata_file);
+    if (squashing) results = squash(results, *squashing, env); // once for all outputs
+    export_input const what{results, is_list};
     bool const to_stdout = std::any_of(specs.begin(), specs.end(),
                                        [](export_spec const& spec) { return spec.destination == "-"; });
     for (auto const& spec : specs)
