@@ -8,6 +8,7 @@ have one of them in their name.
 
 import concurrent.futures
 import contextlib
+import copy
 import csv
 import dataclasses
 import gzip
@@ -607,6 +608,7 @@ class Reader:
     """
     programs, needs_root = (), True
     images = True  # or it takes root file systems
+    unpacks = runs = True  # what open() gives
 
     def __init__(self, work, registry):
         self.work, self.registry, self.cannot, self.cannot_run = work, registry, None, None
@@ -630,7 +632,7 @@ class Reader:
                 self.check(plain, run=False)
             except Failure as problem:
                 self.cannot = f"it cannot read an image made by hand either: {problem}"
-        if not self.cannot:
+        if not self.cannot and not self.cannot_run:
             try:
                 self.check(plain)
             except Failure as problem:
@@ -639,16 +641,28 @@ class Reader:
     def start(self):
         pass
 
+    def notices(self, plain):
+        """Its check fails if the tree is not that of the image, or the container tells something else."""
+        for member, value, able in (("tree", {}, self.unpacks), ("clamped", 0, self.runs and not self.cannot_run)):
+            wrong = copy.copy(plain)
+            setattr(wrong, member, value)
+            try:
+                self.check(wrong)
+            except Failure:
+                continue
+            expect(not able, f"a wrong {member} was not noticed")
+
     def check(self, export, run=True):
         with self.open(export) as (root, execute):
-            if root:
+            if self.unpacks:
                 expect_same_tree(survey(root), export.tree)
-            if run and execute and not self.cannot_run and export.arch == HOST:
+            if run and self.runs and not self.cannot_run and export.arch == HOST:
                 expect_equal(execute(), export.told, "what the container tells")
 
 
 class Skopeo(Reader):
     programs, needs_root = ("skopeo",), False
+    unpacks = runs = False
 
     @contextlib.contextmanager
     def open(self, export):
@@ -662,6 +676,7 @@ class Skopeo(Reader):
 
 class Umoci(Reader):
     programs, needs_root = ("umoci", "skopeo"), False
+    runs = False
 
     @contextlib.contextmanager
     def open(self, export):
@@ -702,6 +717,7 @@ class Buildah(Containers):
 class Podman(Containers):
     """Reads with the same code as buildah, so it runs one image of each kind."""
     programs = ("podman", "runc")
+    unpacks = False
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -910,7 +926,8 @@ def main(command, *words):
         report.skip("validation against the schemas of image-spec", why_no_schemas())
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(Workplace())
-        stack.callback(clean_up, work.folder)
+        left = []
+        stack.callback(lambda: left.extend(clean_up(work.folder)))
         registry = None
         if registry_server.is_there():
             registry = stack.enter_context(registry_server.Registry(work.place("registry")))
@@ -921,11 +938,13 @@ def main(command, *words):
             if not BUSYBOX.exists():
                 reader.cannot_run = f"no {BUSYBOX} to run: busybox-static is not installed"
             reader.prepare(image if reader.images else tree)
-            for reason, what in (reader.cannot, "reading"), (reader.cannot_run, "running"):
-                if reason:
-                    report.skip(f"{what} with {reader.name}", reason)
+            if reader.cannot or reader.cannot_run and reader.runs:
+                report.skip(reader.name if reader.cannot else f"running with {reader.name}",
+                            reader.cannot or reader.cannot_run)
+            if not reader.cannot:
+                report.check(f"{reader.name} can fail", reader.notices, image if reader.images else tree)
         check_rows(report, Exporting(Shiplap(command), work, registry), readers, words)
-        stack.pop_all().close()  # runs the callbacks now, when what is left behind is a fault
+    report.check("no process and no mount is left behind", expect_equal, left, [], "left behind")
     report.exit()
 
 
