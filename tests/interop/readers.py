@@ -783,7 +783,7 @@ class Containerd(Reader):
     def open(self, export):
         if export.kind == "registry":
             name = export.names[0]
-            self("content", "fetch", "--plain-http", "--all-platforms", name)
+            self("image", "pull", "--plain-http", "--all-platforms", "--snapshotter", self.snapshotter, name)
         else:
             name = self.imported(export)
         snapshots = ["--snapshotter", self.snapshotter]
