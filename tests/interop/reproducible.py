@@ -105,8 +105,8 @@ class Dated:
             trees.random_tree(self.folder / name, name)
         (self.folder / "sbom.json").write_text('{"spdxVersion": "SPDX-2.3"}')
         (self.folder / "made.json").write_text('{"buildDefinition": {}}')
-        command("-o", "type=oci,tar=false,dest=base", "--platform", "linux/amd64", "common", "--platform", "linux/arm64",
-                "common", cwd=self.folder)
+        command("-o", "type=oci,tar=false,dest=base", "--platform", "linux/amd64", "common",
+                "--platform", "linux/arm64", "common", cwd=self.folder)
         run("chmod", "-R", "a+rX", self.folder)
         self.command = work.folder / "dated-command"  # where everybody can run it
         shutil.copy(command.path, self.command)
@@ -159,7 +159,8 @@ class Dated:
             mine = self.work.place("mine")  # TMPDIR
             mine.mkdir()
             os.chown(mine, 65534, 65534)
-            report.check("epoch: as another user", lambda: self.same(before=nobody, env={"TMPDIR": str(mine), "HOME": "/"}))
+            theirs = {"TMPDIR": str(mine), "HOME": "/"}
+            report.check("epoch: as another user", lambda: self.same(before=nobody, env=theirs))
         else:
             report.skip("epoch: as another user", "only root can become one")
 
