@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import os
 import pathlib
+import secrets
 import shutil
 import stat
 import subprocess
@@ -102,7 +103,9 @@ class Workplace:
     """A temporary folder, in which place("name") is a path that does not exist yet."""
 
     def __init__(self, parent=None):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="shiplap-interop-", dir=parent))
+        # buildah makes a reference of the path, in which mkdtemp's underscores may not stand everywhere.
+        self.folder = pathlib.Path(parent or tempfile.gettempdir()) / f"shiplap-interop-{secrets.token_hex(4)}"
+        self.folder.mkdir(mode=0o700)
         self.count = itertools.count(1)  # which several threads may use
 
     def __enter__(self):

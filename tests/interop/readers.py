@@ -52,8 +52,8 @@ class Reader:
     images = True  # or it takes root file systems
     unpacks = runs = True  # what open() gives
 
-    def __init__(self, work, registry):
-        self.work, self.registry, self.cannot, self.cannot_run = work, registry, None, None
+    def __init__(self, work):
+        self.work, self.cannot, self.cannot_run = work, None, None
 
     @property
     def name(self):
@@ -140,7 +140,7 @@ class Containers(Reader):
     """What buildah and podman have in common."""
 
     def start(self):
-        root, settings = self.work.place("containers"), self.work.place("containers.conf")
+        root, settings = self.work.place("c"), self.work.place("conf")  # podman takes no long paths
         settings.write_text('[engine]\nlock_type = "file"\nevents_logger = "none"\ncgroup_manager = "cgroupfs"\n'
                             f'runtime = "runc"\ntmp_dir = "{root}-tmp"\n'
                             '[containers]\nnetns = "host"\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n')
@@ -167,8 +167,8 @@ class Podman(Containers):
     programs = ("podman", "runc")
     unpacks = False
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
+    def __init__(self, work):
+        super().__init__(work)
         self.seen = set()
 
     def takes(self, export):
@@ -389,7 +389,7 @@ def main(command, *words):
         registry = None
         if registry_server.is_there():
             registry = stack.enter_context(registry_server.Registry(work.place("registry")))
-        readers = [kind(work, registry) for kind in (Skopeo, Umoci, Buildah, Podman, Containerd, Chroot, Runc)]
+        readers = [kind(work) for kind in (Skopeo, Umoci, Buildah, Podman, Containerd, Chroot, Runc)]
         stack.callback(next(reader for reader in readers if reader.name == "containerd").stop)
         image, tree = plain_exports(work)
         for reader in readers:
