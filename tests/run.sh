@@ -16,6 +16,7 @@ packages=(
     catch2 libbenchmark-dev python3 python3-jsonschema                        # the tests
     clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
     skopeo umoci jq attr libcap2-bin zstd libarchive-tools docker-registry apache2-utils openssl # other people's tools, to compare with
+    buildah podman containerd runc busybox-static faketime                    # those that run images, on any day
 )
 
 root=${SHIPLAP_BUILD_ROOT:-$here}

@@ -2,13 +2,16 @@
 
 import collections
 import hashlib
+import itertools
 import os
 import pathlib
+import secrets
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 
 IS_ROOT = os.geteuid() == 0
 SKIPPED = 77  # SKIP_RETURN_CODE of these tests
@@ -19,21 +22,24 @@ class Failure(Exception):
 
 
 class Report:
-    """Prints each check in one line and decides on the exit status."""
+    """Prints each check in one line and decides on the exit status. check() may be called by several threads."""
 
     def __init__(self):
         self.checks, self.skips, self.failures = 0, [], 0
+        self.lock = threading.Lock()
 
     def check(self, label, function, *arguments):
         """Runs function(*arguments): a Failure is reported and does not stop the script. Returns what it returns."""
         try:
             result = function(*arguments)
         except Failure as problem:
-            self.failures += 1
-            print(f"FAILED   {label}\n         " + str(problem).replace("\n", "\n         "), flush=True)
+            with self.lock:
+                self.failures += 1
+                print(f"FAILED   {label}\n         " + str(problem).replace("\n", "\n         "), flush=True)
             return None
-        self.checks += 1
-        print(f"ok       {label}", flush=True)
+        with self.lock:
+            self.checks += 1
+            print(f"ok       {label}", flush=True)
         return result
 
     def skip(self, label, reason):
@@ -97,8 +103,10 @@ class Workplace:
     """A temporary folder, in which place("name") is a path that does not exist yet."""
 
     def __init__(self, parent=None):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="shiplap-interop-", dir=parent))
-        self.count = 0
+        # buildah makes a reference of the path, in which mkdtemp's underscores may not stand everywhere.
+        self.folder = pathlib.Path(parent or tempfile.gettempdir()) / f"shiplap-interop-{secrets.token_hex(4)}"
+        self.folder.mkdir(mode=0o700)
+        self.count = itertools.count(1)  # which several threads may use
 
     def __enter__(self):
         return self
@@ -108,8 +116,7 @@ class Workplace:
         shutil.rmtree(os.fsencode(self.folder))  # as bytes: some names are no text
 
     def place(self, name):
-        self.count += 1
-        return self.folder / f"{self.count}-{name}"
+        return self.folder / f"{next(self.count)}-{name}"
 
 
 # --- trees -----------------------------------------------------------------------------------------------

@@ -14,9 +14,14 @@ import sys
 import time
 
 import trees
-from common import IS_ROOT, Report, Shiplap, Workplace, expect, expect_equal, expect_same_tree, run, sha256_of, survey
+from common import (IS_ROOT, Report, Shiplap, Workplace, expect, expect_equal, expect_same_tree, has, run, sha256_of,
+                    survey)
 
 CODECS = ["uncompressed", "gzip", "estargz", "zstd"]
+
+
+EPOCH = 1_000_000_000
+FORMS = {"image": "false", "artifact": "true"}  # of attestations, and what oci-artifact is for them
 
 
 def outputs(place):
@@ -29,16 +34,23 @@ def outputs(place):
     return wanted
 
 
-class Exports:
-    """Exports one input to every kind of archive."""
+def dated_outputs(place):
+    """What SOURCE_DATE_EPOCH is for: nothing of today is in these."""
+    said = "annotation.a=b,annotation-index.c=d,annotation-index-descriptor.e=f,annotation-manifest-descriptor.g=h"
+    return {f"{codec}-{form}": f"type=oci,dest={place}-{codec}-{form},compression={codec},oci-artifact={value},{said},"
+            f"source-date-epoch={EPOCH},rewrite-timestamp=true" for codec in CODECS for form, value in FORMS.items()}
 
-    def __init__(self, command, work):
-        self.command, self.work = command, work
+
+class Exports:
+    """Exports one input to every kind of archive, or to what `outputs` names."""
+
+    def __init__(self, command, work, outputs=outputs):
+        self.command, self.work, self.outputs = command, work, outputs
 
     def __call__(self, *inputs, command=None, before=(), options=(), **how):
         """name of the output -> root digest, digest of the file."""
         place = self.work.place("out")
-        wanted = outputs(place)
+        wanted = self.outputs(place)
         specs = [word for spec in wanted.values() for word in ("-o", spec)]
         words = [*before, (command or self.command).path, "--progress", "none", "-t", "example.com/same:1"]
         digests = run(*words, *options, *specs, *inputs, **how).stdout.decode().split()
@@ -83,6 +95,76 @@ def copied(tree, work, order):
     return copy
 
 
+class Dated:
+    """Two platforms on a base of two, attested and annotated, under an epoch: the same on every day, for everybody."""
+
+    def __init__(self, command, work):
+        self.work, self.folder = work, work.place("dated")
+        self.folder.mkdir()
+        for name in "common", "amd64", "arm64":
+            trees.random_tree(self.folder / name, name)
+        (self.folder / "sbom.json").write_text('{"spdxVersion": "SPDX-2.3"}')
+        (self.folder / "made.json").write_text('{"buildDefinition": {}}')
+        command("-o", "type=oci,tar=false,dest=base", "--platform", "linux/amd64", "common",
+                "--platform", "linux/arm64", "common", cwd=self.folder)
+        run("chmod", "-R", "a+rX", self.folder)
+        self.command = work.folder / "dated-command"  # where everybody can run it
+        shutil.copy(command.path, self.command)
+        self.command.chmod(0o755)
+        self.out = work.place("everybody")
+        self.out.mkdir()
+        self.out.chmod(0o1777)
+        self.count = 0
+        self.wanted = self.export()
+
+    def export(self, folder=None, **how):
+        self.count += 1
+        place = self.out / str(self.count)
+        place.mkdir(mode=0o777)
+        place.chmod(0o777)
+        sbom, made = ["--attest", "type=sbom,file=sbom.json"], ["--attest", "type=provenance,file=made.json"]
+        return Exports(Shiplap(self.command), Inside(place), dated_outputs)(
+            "--from", "oci-layout:base", "common", *made, "--platform", "linux/amd64", "amd64", *sbom,
+            "--platform", "linux/arm64", "arm64", *sbom, cwd=folder or self.folder, **how)
+
+    def same(self, **how):
+        expect_same(self.export(**how), self.wanted)
+
+    def another_day(self, **how):
+        """A copy whose files were made and read at other times, after the epoch as before."""
+        copy = self.work.place("copy")
+        run("cp", "--archive", self.folder, copy)
+        for path in copy.rglob("*"):
+            modified = path.lstat().st_mtime_ns
+            if modified // 10**9 > EPOCH:
+                modified += 10**9 * (100_000 + len(path.name))
+            os.utime(path, ns=(EPOCH, modified), follow_symlinks=False)
+        expect(survey(copy) != survey(self.folder), "no time was changed")
+        self.same(folder=copy, **how)
+
+    def check(self, report):
+        for mask in 0o000, 0o077:
+            report.check(f"epoch: umask {mask:03o}", lambda: self.same(umask=mask))
+        for zone in "Pacific/Kiritimati", "America/St_Johns":
+            report.check(f"epoch: TZ={zone}", lambda: self.same(env={"TZ": zone}))
+        report.check("epoch: files of other times", self.another_day)
+        if has("faketime"):
+            for day in "1999-12-31 23:59:59", "2031-05-06 07:08:09":
+                report.check(f"epoch: on {day}", lambda: self.another_day(
+                    before=["faketime", day], env={"NO_FAKE_STAT": "1"}))  # the clock; the files have their own times
+        else:
+            report.skip("epoch: on another day", "faketime is not installed")
+        if IS_ROOT:
+            nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+            mine = self.work.place("mine")  # TMPDIR
+            mine.mkdir()
+            os.chown(mine, 65534, 65534)
+            theirs = {"TMPDIR": str(mine), "HOME": "/"}
+            report.check("epoch: as another user", lambda: self.same(before=nobody, env=theirs))
+        else:
+            report.skip("epoch: as another user", "only root can become one")
+
+
 def main(path):
     report, command = Report(), Shiplap(path)
     with Workplace() as work:
@@ -120,6 +202,7 @@ def main(path):
             report.check("as another user, of what that one can read", as_nobody, work, export)
         else:
             report.skip("as another user", "only root can become one")
+        Dated(command, work).check(report)
         time.sleep(max(0.0, 1.1 - (time.monotonic() - packed_at)))
         report.check("at another time", same)
 
