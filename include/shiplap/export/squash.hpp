@@ -152,13 +152,9 @@ class squasher {
 
     static void check(any_layer_source const& layer) {
         auto const facts = layer.stored();
-        if (!facts) return;
-        if (facts->only_named)
+        if (facts && facts->only_named)
             throw error{error_code::unsupported, "squash", layer.description(),
                         "is not in the image, which only says where it can be had"};
-        if (!facts->distributable)
-            throw error{error_code::unsupported, "squash", layer.description(),
-                        "must not be distributed, so it can be no part of a layer that is"};
     }
 
     squash_scope scope_;
@@ -170,8 +166,8 @@ class squasher {
 } // namespace detail
 
 /// The images of one export with fewer layers. `env` lends its progress; copies of layers lie on the file
-/// system of `folder`. Throws what the layers throw; error{unsupported} for a layer that is only named or
-/// must not be distributed, and for what one layer cannot express (layer_flattener::decide()), this while the
+/// system of `folder`. Throws what the layers throw; error{unsupported} for a layer that is only named,
+/// and for what one layer cannot express (layer_flattener::decide()), this while the
 /// result is exported.
 template <export_env Env>
 std::vector<build_result> squash(std::span<build_result const> results, squash_scope scope, Env& env,
