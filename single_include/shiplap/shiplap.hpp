@@ -1862,6 +1862,8 @@ inline constexpr std::string_view estargz_toc_name = "stargz.index.json";
 
 /// Size of the footer in bytes.
 inline constexpr std::size_t estargz_footer_size = 51;
+/// Of one of stargz.
+inline constexpr std::size_t stargz_footer_size = 47;
 
 /// The footer of a blob whose table of contents is at this offset.
 inline std::string estargz_footer(std::uint64_t toc_offset) {
@@ -1873,15 +1875,27 @@ inline std::string estargz_footer(std::uint64_t toc_offset) {
     return out;
 }
 
-/// The offset that a footer tells; nothing if these are not the last 51 bytes of an eStargz blob.
+/// The same as stargz had it, before there was eStargz: the extra field has no subfield.
+inline std::string stargz_footer(std::uint64_t toc_offset) {
+    return estargz_footer(toc_offset).replace(10, 6, std::string_view{"\x16\0", 2});
+}
+
+/// The footer of a blob whose table of contents is kept elsewhere.
+inline std::string external_toc_footer() {
+    return estargz_footer(0).replace(10, 28, std::string_view{"\x15\0SG\x11\0STARGZEXTERNALTOC", 23});
+}
+
+/// The offset that a footer tells, one of stargz as well; nothing if these are not the last bytes of such a
+/// blob, 51 or 47.
 inline std::optional<std::uint64_t> estargz_toc_offset(bytes_view footer) {
     auto const text = as_text(footer);
-    if (text.size() != estargz_footer_size) return {};
-    auto const digits = text.substr(16, 16);
+    bool const is_old = text.size() == stargz_footer_size;
+    if (!is_old && text.size() != estargz_footer_size) return {};
+    auto const digits = text.substr(is_old ? 12 : 16, 16);
     std::uint64_t offset = 0;
     if (std::from_chars(digits.data(), digits.data() + digits.size(), offset, 16).ec != std::errc{})
         return {};
-    if (text != estargz_footer(offset)) return {};
+    if (text != (is_old ? stargz_footer(offset) : estargz_footer(offset))) return {};
     return offset;
 }
 
@@ -3791,7 +3805,7 @@ using estargz = basic_estargz<>;
 // very member, is found out later: until read() returned 0, nothing of the archive may be published.
 //
 // Some writers put the table of contents in front of the end of the archive: the two zero blocks that are
-// then missing are added.
+// then missing are added. Also where a footer says that the table is kept elsewhere.
 
 namespace shiplap {
 
@@ -3897,20 +3911,29 @@ class estargz_payload {
             fail("the member at offset " + std::to_string(offset) +
                  " begins as the table of contents of "
                  "eStargz does, but is not followed by the end of the layer and a footer that says so");
-        if (!archive_.at_end_marker()) ahead_.assign(2 * tar_block_size, '\0');
+        end_archive();
+    }
+
+    /// With its two zero blocks, which some writers leave out.
+    void end_archive() {
+        if (archive_.between_entries()) ahead_.assign(2 * tar_block_size, '\0');
         ended_ = true;
     }
 
     [[nodiscard]] bool footer_follows(std::uint64_t toc_offset) {
         std::byte one{};
         bool const is_empty = decoder_.begin_member(packed_) && read_member({&one, 1}) == 0;
-        return is_empty && !decoder_.begin_member(packed_) &&
-               decoder_.member_offset() + estargz_footer_size == packed_.size() &&
-               estargz_toc_offset(packed_.ending()) == toc_offset;
+        if (!is_empty || decoder_.begin_member(packed_)) return false;
+        auto const size = packed_.size() - decoder_.member_offset();
+        return size <= packed_.ending().size() &&
+               estargz_toc_offset(packed_.ending().last(static_cast<std::size_t>(size))) == toc_offset;
     }
 
     void end_without_table() {
-        auto const told = estargz_toc_offset(packed_.ending());
+        auto const ending = packed_.ending();
+        if (as_text(ending).ends_with(external_toc_footer())) return end_archive();
+        auto told = estargz_toc_offset(ending);
+        if (!told) told = estargz_toc_offset(ending.last(std::min(ending.size(), stargz_footer_size)));
         if (told)
             fail("its footer says that the table of contents of eStargz is at offset " +
                  std::to_string(*told) + ", where it is not");

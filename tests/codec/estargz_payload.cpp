@@ -92,9 +92,19 @@ TEST_CASE("estargz_payload: an archive without its end gets it", "[codec][estarg
     auto const part = GENERATE(as<std::string>{}, "", "some file");
     auto const open = part.empty() ? std::string{} : tar_of_file(part, prose(700), false);
     auto const members = open.empty() ? std::string{} : member(open);
-    auto const found = unpack_layer(members + member(toc_tar) + estargz_footer(members.size()));
+    auto const footer = GENERATE(&estargz_footer, &stargz_footer);
+    auto const found = unpack_layer(members + member(toc_tar) + footer(members.size()));
     CHECK(found.archive == open + end_marker);
     CHECK(found.everything == open + toc_tar);
+}
+
+TEST_CASE("estargz_payload: the table of contents may be elsewhere", "[codec][estargz]") {
+    auto const open = tar_of_file("some file", prose(700), false);
+    for (auto const& plain : {open, open + end_marker}) {
+        auto const found = unpack_layer(member(plain) + external_toc_footer(), true);
+        CHECK(found.archive == open + end_marker);
+        CHECK(found.everything == plain);
+    }
 }
 
 TEST_CASE("estargz_payload: a table of contents that is not where it should be is refused",
@@ -110,6 +120,8 @@ TEST_CASE("estargz_payload: a table of contents that is not where it should be i
         {"annotated, without any", first, true, "has no table of contents"},
         {"annotated, the table inside a member", member(archive + toc_tar), true, "has no table of contents"},
         {"a footer alone", first + estargz_footer(first.size()), false, "where it is not"},
+        {"an old footer alone", first + stargz_footer(first.size()), false, "where it is not"},
+        {"an old footer that lies", first + toc + stargz_footer(0), false, "a footer that says so"},
         {"a footer that lies", first + toc + estargz_footer(first.size() + 1), false,
          "a footer that says so"},
         {"an empty member for a footer", first + toc + member(""), true, "a footer that says so"},

@@ -11,7 +11,7 @@
 // very member, is found out later: until read() returned 0, nothing of the archive may be published.
 //
 // Some writers put the table of contents in front of the end of the archive: the two zero blocks that are
-// then missing are added.
+// then missing are added. Also where a footer says that the table is kept elsewhere.
 
 #include <shiplap/bytes/erased.hpp>
 #include <shiplap/codec/estargz_footer.hpp>
@@ -128,20 +128,29 @@ class estargz_payload {
             fail("the member at offset " + std::to_string(offset) +
                  " begins as the table of contents of "
                  "eStargz does, but is not followed by the end of the layer and a footer that says so");
-        if (!archive_.at_end_marker()) ahead_.assign(2 * tar_block_size, '\0');
+        end_archive();
+    }
+
+    /// With its two zero blocks, which some writers leave out.
+    void end_archive() {
+        if (archive_.between_entries()) ahead_.assign(2 * tar_block_size, '\0');
         ended_ = true;
     }
 
     [[nodiscard]] bool footer_follows(std::uint64_t toc_offset) {
         std::byte one{};
         bool const is_empty = decoder_.begin_member(packed_) && read_member({&one, 1}) == 0;
-        return is_empty && !decoder_.begin_member(packed_) &&
-               decoder_.member_offset() + estargz_footer_size == packed_.size() &&
-               estargz_toc_offset(packed_.ending()) == toc_offset;
+        if (!is_empty || decoder_.begin_member(packed_)) return false;
+        auto const size = packed_.size() - decoder_.member_offset();
+        return size <= packed_.ending().size() &&
+               estargz_toc_offset(packed_.ending().last(static_cast<std::size_t>(size))) == toc_offset;
     }
 
     void end_without_table() {
-        auto const told = estargz_toc_offset(packed_.ending());
+        auto const ending = packed_.ending();
+        if (as_text(ending).ends_with(external_toc_footer())) return end_archive();
+        auto told = estargz_toc_offset(ending);
+        if (!told) told = estargz_toc_offset(ending.last(std::min(ending.size(), stargz_footer_size)));
         if (told)
             fail("its footer says that the table of contents of eStargz is at offset " +
                  std::to_string(*told) + ", where it is not");
