@@ -82,6 +82,12 @@ TEST_CASE("estargz_payload: any other gzip passes whole", "[codec][estargz]") {
         CHECK((found.archive == plain));
         CHECK((found.everything == plain));
     }
+    // A file of that name is one like any other, if no footer follows.
+    auto const own = tar_of_file(estargz_toc_name, prose(900'000)),
+               more = own.substr(0, own.size() - 1024) + archive;
+    for (auto const& bytes : {toc_tar, own, more})
+        for (auto const& blob : {member(bytes), pack(gzip{}, bytes)})
+            CHECK((unpack_layer(blob, false, 1000).archive == bytes));
     // A member whose start only looks like the table: it is the content of a file.
     auto const inside = tar_of_file("a.tar", toc_tar);
     auto const cut = member(inside.substr(0, 512)) + member(inside.substr(512));
@@ -130,10 +136,16 @@ TEST_CASE("estargz_payload: a table of contents that is not where it should be i
          "a footer that says so"},
         {"another member behind the table", first + toc + member("x") + estargz_footer(first.size()), true,
          "a footer that says so"},
+        {"two files in the table, not annotated",
+         first + member(tar_of_file(estargz_toc_name, "{}", false) + archive) + estargz_footer(first.size()),
+         false, "where it is not"},
         {"two files in the table",
          first + member(tar_of_file(estargz_toc_name, "{}", false) + archive) + estargz_footer(first.size()),
          true, "a footer that says so"},
         {"something behind the table", first + member(toc_tar + "x") + estargz_footer(first.size()), true,
+         "a footer that says so"},
+        {"a file of that name, too large to wait for its end",
+         member(tar_of_file(estargz_toc_name, prose(2'000'000), false) + archive), false,
          "a footer that says so"},
         {"a table without its end", first + member(toc_tar.substr(0, 600)) + estargz_footer(first.size()),
          true, "a footer that says so"},
