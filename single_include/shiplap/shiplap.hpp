@@ -1864,6 +1864,8 @@ inline constexpr std::string_view estargz_toc_name = "stargz.index.json";
 
 /// Size of the footer in bytes.
 inline constexpr std::size_t estargz_footer_size = 51;
+/// Of one of stargz.
+inline constexpr std::size_t stargz_footer_size = 47;
 
 /// The footer of a blob whose table of contents is at this offset.
 inline std::string estargz_footer(std::uint64_t toc_offset) {
@@ -1875,15 +1877,27 @@ inline std::string estargz_footer(std::uint64_t toc_offset) {
     return out;
 }
 
-/// The offset that a footer tells; nothing if these are not the last 51 bytes of an eStargz blob.
+/// The same as stargz had it, before there was eStargz: the extra field has no subfield.
+inline std::string stargz_footer(std::uint64_t toc_offset) {
+    return estargz_footer(toc_offset).replace(10, 6, std::string_view{"\x16\0", 2});
+}
+
+/// The footer of a blob whose table of contents is kept elsewhere.
+inline std::string external_toc_footer() {
+    return estargz_footer(0).replace(10, 28, std::string_view{"\x15\0SG\x11\0STARGZEXTERNALTOC", 23});
+}
+
+/// The offset that a footer tells, one of stargz as well; nothing if these are not the last bytes of such a
+/// blob, 51 or 47.
 inline std::optional<std::uint64_t> estargz_toc_offset(bytes_view footer) {
     auto const text = as_text(footer);
-    if (text.size() != estargz_footer_size) return {};
-    auto const digits = text.substr(16, 16);
+    bool const is_old = text.size() == stargz_footer_size;
+    if (!is_old && text.size() != estargz_footer_size) return {};
+    auto const digits = text.substr(is_old ? 12 : 16, 16);
     std::uint64_t offset = 0;
     if (std::from_chars(digits.data(), digits.data() + digits.size(), offset, 16).ec != std::errc{})
         return {};
-    if (text != estargz_footer(offset)) return {};
+    if (text != (is_old ? stargz_footer(offset) : estargz_footer(offset))) return {};
     return offset;
 }
 
@@ -3793,9 +3807,10 @@ using estargz = basic_estargz<>;
 // of contents, which is skipped. It is the member that begins between two entries, or behind the last one,
 // with the header of its file. That nothing but a footer follows, and that this one tells the offset of that
 // very member, is found out later: until read() returned 0, nothing of the archive may be published.
+// A file of that name in any other gzip passes like others, unless it begins a member and is larger than 1 MiB.
 //
 // Some writers put the table of contents in front of the end of the archive: the two zero blocks that are
-// then missing are added.
+// then missing are added. Also where a footer says that the table is kept elsewhere.
 
 namespace shiplap {
 
@@ -3855,6 +3870,8 @@ class estargz_payload {
     }
 
   private:
+    static constexpr std::size_t most_held = 1024 * 1024;
+
     /// What is to be given before anything else is read.
     std::size_t hand_out(bytes_span into) {
         auto const n = ahead_.copy(reinterpret_cast<char*>(into.data()), into.size());
@@ -3875,7 +3892,7 @@ class estargz_payload {
         std::size_t filled = 0;
         while (auto const n = read_member(bytes_span{head}.subspan(filled))) filled += n;
         auto const begin = bytes_view{head}.first(filled);
-        if (is_table_header(begin)) return skip_table(begin);
+        if (is_table_header(begin)) return read_table(begin);
         scan(archive_, begin);
         ahead_ = as_text(begin);
     }
@@ -3889,32 +3906,54 @@ class estargz_payload {
                block.text(detail::tar_fields::prefix).empty() && block.intact();
     }
 
-    void skip_table(bytes_view begin) {
+    /// Passes over the table of contents. An ordinary file of its name is handed out, if it is not too large
+    /// to wait for what follows it.
+    void read_table(bytes_view begin) {
         auto const offset = decoder_.member_offset();
         tar_scanner table{subject_};
         auto entries = scan(table, begin);
+        ahead_ = as_text(begin);
         std::string space(64 * std::size_t{1024}, '\0');
         bytes_span const buffer{reinterpret_cast<std::byte*>(space.data()), space.size()};
-        while (auto const n = read_member(buffer)) entries += scan(table, buffer.first(n));
-        bool const is_alone = entries == 1 && table.at_end_marker() && !table.trailing_data();
-        if (!is_alone || !footer_follows(offset))
+        while (entries == 1) {
+            auto const piece = bytes_view{buffer.first(read_member(buffer))};
+            if (piece.empty()) break;
+            entries += scan(table, piece);
+            if (ahead_.size() <= most_held) ahead_ += as_text(piece);
+        }
+        bool const is_whole = entries == 1 && table.at_end_marker() && !table.trailing_data();
+        bool const goes_on = is_whole && decoder_.begin_member(packed_);
+        if (goes_on && is_footer_of(offset)) {
+            ahead_.clear();
+            return end_archive();
+        }
+        if (goes_on || is_annotated_ || ahead_.size() > most_held)
             fail("the member at offset " + std::to_string(offset) +
-                 " begins as the table of contents of "
-                 "eStargz does, but is not followed by the end of the layer and a footer that says so");
-        if (!archive_.at_end_marker()) ahead_.assign(2 * tar_block_size, '\0');
+                 " begins as the table of contents of eStargz does, but is not followed by the end of the "
+                 "layer and a footer that says so");
+        scan(archive_, as_bytes(ahead_));
+    }
+
+    /// With its two zero blocks, which some writers leave out.
+    void end_archive() {
+        if (archive_.between_entries()) ahead_.assign(2 * tar_block_size, '\0');
         ended_ = true;
     }
 
-    [[nodiscard]] bool footer_follows(std::uint64_t toc_offset) {
+    /// Is the member that has just begun the last one, and tells this offset?
+    [[nodiscard]] bool is_footer_of(std::uint64_t toc_offset) {
         std::byte one{};
-        bool const is_empty = decoder_.begin_member(packed_) && read_member({&one, 1}) == 0;
-        return is_empty && !decoder_.begin_member(packed_) &&
-               decoder_.member_offset() + estargz_footer_size == packed_.size() &&
-               estargz_toc_offset(packed_.ending()) == toc_offset;
+        if (read_member({&one, 1}) != 0 || decoder_.begin_member(packed_)) return false;
+        auto const size = packed_.size() - decoder_.member_offset();
+        return size <= packed_.ending().size() &&
+               estargz_toc_offset(packed_.ending().last(static_cast<std::size_t>(size))) == toc_offset;
     }
 
     void end_without_table() {
-        auto const told = estargz_toc_offset(packed_.ending());
+        auto const ending = packed_.ending();
+        if (as_text(ending).ends_with(external_toc_footer())) return end_archive();
+        auto told = estargz_toc_offset(ending);
+        if (!told) told = estargz_toc_offset(ending.last(std::min(ending.size(), stargz_footer_size)));
         if (told)
             fail("its footer says that the table of contents of eStargz is at offset " +
                  std::to_string(*told) + ", where it is not");
@@ -8233,7 +8272,7 @@ namespace shiplap {
 
 /// What a build made for one platform: the input of an export.
 struct build_result {
-    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`
+    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`, whose times stay
     std::optional<shiplap::platform> platform{}; ///< none: that of `config`, or else this machine's
     std::optional<std::string> config{}; ///< to start from, JSON; none: that of `base`, or else a minimal one
     config_changes changes{};            ///< applied to the configuration

@@ -82,6 +82,12 @@ TEST_CASE("estargz_payload: any other gzip passes whole", "[codec][estargz]") {
         CHECK((found.archive == plain));
         CHECK((found.everything == plain));
     }
+    // A file of that name is one like any other, if no footer follows.
+    auto const own = tar_of_file(estargz_toc_name, prose(900'000)),
+               more = own.substr(0, own.size() - 1024) + archive;
+    for (auto const& bytes : {toc_tar, own, more})
+        for (auto const& blob : {member(bytes), pack(gzip{}, bytes)})
+            CHECK((unpack_layer(blob, false, 1000).archive == bytes));
     // A member whose start only looks like the table: it is the content of a file.
     auto const inside = tar_of_file("a.tar", toc_tar);
     auto const cut = member(inside.substr(0, 512)) + member(inside.substr(512));
@@ -92,9 +98,19 @@ TEST_CASE("estargz_payload: an archive without its end gets it", "[codec][estarg
     auto const part = GENERATE(as<std::string>{}, "", "some file");
     auto const open = part.empty() ? std::string{} : tar_of_file(part, prose(700), false);
     auto const members = open.empty() ? std::string{} : member(open);
-    auto const found = unpack_layer(members + member(toc_tar) + estargz_footer(members.size()));
+    auto const footer = GENERATE(&estargz_footer, &stargz_footer);
+    auto const found = unpack_layer(members + member(toc_tar) + footer(members.size()));
     CHECK(found.archive == open + end_marker);
     CHECK(found.everything == open + toc_tar);
+}
+
+TEST_CASE("estargz_payload: the table of contents may be elsewhere", "[codec][estargz]") {
+    auto const open = tar_of_file("some file", prose(700), false);
+    for (auto const& plain : {open, open + end_marker}) {
+        auto const found = unpack_layer(member(plain) + external_toc_footer(), true);
+        CHECK(found.archive == open + end_marker);
+        CHECK(found.everything == plain);
+    }
 }
 
 TEST_CASE("estargz_payload: a table of contents that is not where it should be is refused",
@@ -110,6 +126,8 @@ TEST_CASE("estargz_payload: a table of contents that is not where it should be i
         {"annotated, without any", first, true, "has no table of contents"},
         {"annotated, the table inside a member", member(archive + toc_tar), true, "has no table of contents"},
         {"a footer alone", first + estargz_footer(first.size()), false, "where it is not"},
+        {"an old footer alone", first + stargz_footer(first.size()), false, "where it is not"},
+        {"an old footer that lies", first + toc + stargz_footer(0), false, "a footer that says so"},
         {"a footer that lies", first + toc + estargz_footer(first.size() + 1), false,
          "a footer that says so"},
         {"an empty member for a footer", first + toc + member(""), true, "a footer that says so"},
@@ -118,10 +136,16 @@ TEST_CASE("estargz_payload: a table of contents that is not where it should be i
          "a footer that says so"},
         {"another member behind the table", first + toc + member("x") + estargz_footer(first.size()), true,
          "a footer that says so"},
+        {"two files in the table, not annotated",
+         first + member(tar_of_file(estargz_toc_name, "{}", false) + archive) + estargz_footer(first.size()),
+         false, "where it is not"},
         {"two files in the table",
          first + member(tar_of_file(estargz_toc_name, "{}", false) + archive) + estargz_footer(first.size()),
          true, "a footer that says so"},
         {"something behind the table", first + member(toc_tar + "x") + estargz_footer(first.size()), true,
+         "a footer that says so"},
+        {"a file of that name, too large to wait for its end",
+         member(tar_of_file(estargz_toc_name, prose(2'000'000), false) + archive), false,
          "a footer that says so"},
         {"a table without its end", first + member(toc_tar.substr(0, 600)) + estargz_footer(first.size()),
          true, "a footer that says so"},

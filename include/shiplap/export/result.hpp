@@ -28,7 +28,7 @@ namespace shiplap {
 
 /// What a build made for one platform: the input of an export.
 struct build_result {
-    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`
+    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`, whose times stay
     std::optional<shiplap::platform> platform{}; ///< none: that of `config`, or else this machine's
     std::optional<std::string> config{}; ///< to start from, JSON; none: that of `base`, or else a minimal one
     config_changes changes{};            ///< applied to the configuration
