@@ -38,12 +38,11 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <map>
-#include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
-#include <vector>
 
 namespace shiplap {
 
@@ -110,7 +109,7 @@ class layer_flattener {
     }
 
   private:
-    using topmost = std::map<std::string, std::size_t>;
+    using topmost = std::unordered_map<std::string, std::size_t>;
 
     // "./a/b/" and "a/b" are one path; one that leaves the root is refused.
     static std::string key_of(std::string_view name) {
@@ -121,7 +120,7 @@ class layer_flattener {
             if (part == "..")
                 throw error{error_code::unsafe_entry, "flatten", std::string{name},
                             "leaves the root directory"};
-            if (!part.empty() && part != ".") path += (path.empty() ? "" : "/") + std::string{part};
+            if (!part.empty() && part != ".") path.append(path.empty() ? "" : "/").append(part);
             start = end + 1;
         }
         return path;
@@ -241,11 +240,12 @@ class layer_flattener {
     flattened into_;
     topmost removed_, files_; // paths that have a whiteout, or anything but a directory
     topmost emptied_;         // directories of which nothing that lies below is left
-    std::map<std::string, std::pair<std::size_t, tar_entry>> directories_; // topmost
-    std::set<std::string> folders_; // what must be a directory in the result, for something is in it
+    std::unordered_map<std::string, std::pair<std::size_t, tar_entry>> directories_; // topmost
+    std::unordered_set<std::string>
+        folders_; // what must be a directory in the result, for something is in it
 
     detail::shared_names names_;
-    std::set<std::string> written_; // directories, and what whiteouts are about
+    std::unordered_set<std::string> written_; // directories, and what whiteouts are about
 };
 
 } // namespace shiplap

@@ -20,8 +20,8 @@
 #include <cstddef>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -113,7 +113,7 @@ class shared_names {
     }
 
     std::size_t layer_ = 0;                              // that is surveyed; 0: none
-    std::set<std::string> contents_;                     // of that layer
+    std::unordered_set<std::string> contents_;           // of that layer
     std::map<std::string, origin> links_;                // of that layer
     std::map<std::string, linked> wanted_, wanted_here_; // not met yet; what that layer wants of lower ones
     std::map<std::pair<std::size_t, std::string>, linked> sharers_; // content -> links to it that stay
