@@ -34,6 +34,7 @@
 #include <shiplap/export/base.hpp>
 #include <shiplap/export/dispatch.hpp>
 #include <shiplap/export/env.hpp>
+#include <shiplap/export/existing.hpp>
 #include <shiplap/export/exporter.hpp>
 #include <shiplap/export/metadata.hpp>
 #include <shiplap/export/option_values.hpp>

@@ -4883,6 +4883,7 @@ struct layer_blob {
     bool distributable = true;          ///< false for a layer that registries do not take (layer.md)
     std::vector<std::string> urls{};    ///< where else the blob can be had
     bool only_named = false;            ///< not to be had here: stays where `urls` say
+    bool is_remote = false;             ///< reading the blob is a download
 };
 
 } // namespace shiplap
@@ -5345,8 +5346,9 @@ inline std::string inherited_config(std::string_view base, std::string_view subj
 /// clamped if it is there, otherwise it is the time of the last history entry. Appends what the user should
 /// know to `warnings`. `subject` names the text in messages. Throws format_error.
 ///
-/// With the history of a base image no epoch changes what the text has of it; and a text that fits the layers
-/// already, for none was added, stays as it is written: so does the name that Docker has for the image.
+/// With the history of a base image, be it empty, the text is that of an image. No epoch changes what it has of
+/// the base; and if it fits the layers already, for none was added, it stays as it is written, but for later
+/// times: so does the name that Docker has for the image.
 inline std::string finish_config(std::string_view text, std::string_view subject,
                                  std::span<layer_blob const> layers, timestamp now,
                                  std::optional<std::int64_t> epoch, std::vector<std::string>& warnings,
@@ -5357,17 +5359,20 @@ inline std::string finish_config(std::string_view text, std::string_view subject
 
     auto const given = detail::read_time(root["created"]);
     bool const too_late = given && epoch && given->at > timestamp{*epoch, 0};
-    bool const fits = base_history && detail::is_config_of(root, layers);
+    auto history = read_history(root["history"]);
+    auto base = base_history.value_or(std::span<history_entry const>{});
+    auto const own = std::mismatch(history.begin(), history.end(), base.begin(), base.end()).first;
+    base = base.first(static_cast<std::size_t>(own - history.begin()));
+    bool const fits = base_history && detail::is_config_of(root, layers) &&
+                      std::none_of(own, history.end(), [&](history_entry const& entry) {
+                          return epoch && entry.created && entry.created->at > timestamp{*epoch, 0};
+                      });
     if (fits && !too_late) return std::string{text};
 
     auto members = detail::split_members(text);
     if (too_late) members["created"] = compact(detail::json_text(format_rfc3339(timestamp{*epoch, 0})));
     if (fits) return detail::join_members(members);
 
-    auto history = read_history(root["history"]);
-    auto base = base_history.value_or(std::span<history_entry const>{});
-    auto const own = std::mismatch(history.begin(), history.end(), base.begin(), base.end()).first;
-    base = base.first(static_cast<std::size_t>(own - history.begin()));
     normalise_history(history, layers, now, warnings);
     if (epoch) clamp_history(history, *epoch, base);
 
@@ -5687,8 +5692,10 @@ struct image_options {
     annotation_map descriptor_annotations{}; ///< on the descriptor of the manifest
     std::optional<std::int64_t> epoch{};     ///< latest time in the configuration, seconds since 1970
     timestamp now{};                         ///< time of layers that have none
-    /// Of the base image, if there is one and `config` is its configuration: no epoch changes it.
+    /// `config` is that of an image, with this history of its base, which no epoch changes. As long as it fits
+    /// the layers, it stays to the byte.
     std::optional<std::vector<history_entry>> base_history{};
+    std::optional<shiplap::platform> indexed_as{}; ///< on the descriptor, as it is; none: that of `config`
 };
 
 /// The documents of one image.
@@ -5756,6 +5763,7 @@ inline assembled_image assemble_with(digest_function digest_of, std::span<layer_
     auto root = describe(table.manifest, text, digest_of);
     root.annotations = options.descriptor_annotations;
     root.platform = checked_platform(config, options.platform);
+    if (options.indexed_as) root.platform = options.indexed_as;
     return {std::move(config), std::move(text), std::move(config_descriptor), std::move(root),
             std::move(warnings)};
 }
@@ -7005,20 +7013,19 @@ struct base_image {
     std::string config;                     ///< JSON, as it is written
     std::vector<history_entry> history{};   ///< what `config` says
     std::vector<any_layer_source> layers{}; ///< bottom first
-    bool is_remote = false;                 ///< reading a layer is a download
+    annotation_map annotations{};           ///< of the manifest
 };
 
 namespace detail {
 
 /// Those of a base layer's annotations that are true of the blob, wherever it is, and that exporters make.
-inline annotation_map inherited_annotations(annotation_map annotations) {
+inline void drop_foreign_annotations(layer_blob& layer) {
     static constexpr std::array<std::string_view, 5> known{
         toc_digest_annotation, "io.containers.estargz.uncompressed-size", "buildkit/rewritten-timestamp",
         "containerd.io/snapshot/overlaybd/blob-digest", "containerd.io/snapshot/overlaybd/blob-size"};
-    std::erase_if(annotations, [](auto const& one) {
+    std::erase_if(layer.annotations, [](auto const& one) {
         return std::find(known.begin(), known.end(), one.first) == known.end();
     });
-    return annotations;
 }
 
 /// Throws unless a base with this configuration is one for the platform that was asked for. One of a
@@ -7038,7 +7045,7 @@ inline layer_blob base_layer_facts(descriptor const& layer, digest const& diff_i
     layer_blob facts{.blob = {layer.digest, layer.size},
                      .diff_id = diff_id,
                      .encoding = std::string{layer_encoding(layer.media_type)},
-                     .annotations = inherited_annotations(layer.annotations),
+                     .annotations = layer.annotations,
                      .created_by = "layer of the base image",
                      .distributable = !is_foreign_layer(layer.media_type)};
     if (created) facts.created = created->at;
@@ -7056,15 +7063,17 @@ S const& pointee(std::shared_ptr<S const> const& store) {
     return *store;
 }
 
+/// Reads the image that was found. Its configuration must be for `wanted`, if that is given.
 template <class Store>
-base_image read_base_from(Store const& store, descriptor const& root, std::optional<platform> const& wanted) {
+base_image read_found_image(Store const& store, selected_image const& image,
+                            std::optional<platform> const& wanted) {
     auto const& from = pointee(store);
-    auto image = find_image(root, from, wanted ? *wanted : host_platform());
     auto const subject = "configuration " + image.manifest.config.digest.text() + " of the base image";
-    base_image out{.root = image.root, .config = read_blob(from, image.manifest.config)};
+    base_image out{.root = image.root,
+                   .config = read_blob(from, image.manifest.config),
+                   .annotations = image.manifest.annotations};
     auto const config = read_config(out.config, subject);
     out.history = config.history;
-    out.is_remote = remote_source<std::remove_cvref_t<decltype(from)>>;
     if (wanted) check_base_platform(config.platform, *wanted, subject);
 
     auto const& layers = image.manifest.layers;
@@ -7075,12 +7084,19 @@ base_image read_base_from(Store const& store, descriptor const& root, std::optio
     for (std::size_t i = 0; i < layers.size(); ++i) {
         auto facts = base_layer_facts(layers[i], config.diff_ids[i], config.created);
         facts.only_named = !from.contains(layers[i].digest);
+        facts.is_remote = remote_source<std::remove_cvref_t<decltype(from)>>;
         if (facts.only_named && facts.urls.empty())
             throw error{error_code::not_found, "read base image", layers[i].digest.text(),
                         "the source does not have this layer " + std::to_string(i + 1)};
         out.layers.emplace_back(blob_in_store(store, std::move(facts)));
     }
     return out;
+}
+
+template <class Store>
+base_image read_base_from(Store const& store, descriptor const& root, std::optional<platform> const& wanted) {
+    return read_found_image(store, find_image(root, pointee(store), wanted ? *wanted : host_platform()),
+                            wanted);
 }
 
 } // namespace detail
@@ -7565,8 +7581,8 @@ inline constexpr std::size_t max_attestation_size = 40 * 1024 * 1024;
 
 /// Something that a statement is about: a name, and digests in hexadecimal by algorithm.
 struct attestation_subject {
-    std::string name{}; ///< empty: "_"
-    std::map<std::string, std::string> digests{};
+    std::string name{};                           ///< empty: "_"
+    std::map<std::string, std::string> digests{}; ///< empty: that of the image
     friend bool operator==(attestation_subject const&, attestation_subject const&) = default;
 };
 
@@ -7651,18 +7667,17 @@ inline std::string statement_of(attestation const& what, descriptor const& image
         static_cast<void>(json_node{value, subject}.object());
         predicate = detail::compact_text(what.predicate);
     }
+    std::map<std::string, std::string> const of_image{
+        {std::string{image.digest.algorithm()}, std::string{image.digest.encoded()}}};
     auto subjects = what.subjects;
     if (subjects.empty())
-        for (auto const& name : names)
-            subjects.push_back(
-                {purl_of(name, image.platform),
-                 {{std::string{image.digest.algorithm()}, std::string{image.digest.encoded()}}}});
+        for (auto const& name : names) subjects.push_back({purl_of(name, image.platform), of_image});
 
     auto list = detail::empty_array();
     for (auto const& [name, digests] : subjects) {
         auto entry = detail::empty_object();
         detail::add_text(entry, "name", name.empty() ? "_" : name);
-        detail::add_member(entry, "digest", detail::to_json(digests));
+        detail::add_member(entry, "digest", detail::to_json(digests.empty() ? of_image : digests));
         detail::add_item(list, std::move(entry));
     }
     auto head = detail::empty_object();
@@ -7751,6 +7766,13 @@ assembled_attestations assemble_attestations(std::span<attestation const> what, 
 
 namespace shiplap {
 
+/// What an image has that exists already and is exported again. What the export says goes before this.
+struct kept_facts {
+    annotation_map annotations{};                ///< of its manifest
+    annotation_map descriptor_annotations{};     ///< of its manifest's descriptor, in an index
+    std::optional<shiplap::platform> platform{}; ///< in an index; none: that of `config`
+};
+
 /// What a build made for one platform: the input of an export.
 struct build_result {
     std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`
@@ -7760,6 +7782,8 @@ struct build_result {
     std::optional<base_image> base{};    ///< without new layers and changes: that image again
     std::vector<attestation> attestations{}; ///< said about this image
     annotation_map annotations{};            ///< of its manifest, besides those of export_options
+    std::vector<std::string> names{};        ///< what an export calls it whose name is `*`
+    std::optional<kept_facts> kept{}; ///< this is an image: as long as `config` fits, it stays to the byte
 };
 
 /// The results of several platforms, in the order of the index.
@@ -7852,6 +7876,10 @@ inline image_options options_for(build_result const& result, export_options cons
                              ? base->config
                              : inherited_config(base->config, "configuration of the base image");
     }
+    if (result.kept) {
+        if (!out.base_history) out.base_history.emplace(); // nothing in it is of another image
+        out.indexed_as = result.kept->platform;
+    }
     return out;
 }
 
@@ -7863,6 +7891,7 @@ inline bool makes_index(build_result const& result, export_options const& option
 }
 
 inline platform planned_platform(image_options const& image) {
+    if (image.indexed_as) return normalised(*image.indexed_as);
     if (image.config) return checked_platform(*image.config, image.platform);
     return normalised(image.platform.value_or(host_platform()));
 }
@@ -7890,6 +7919,18 @@ inline void warn_left_out(export_plan& plan, platform_annotations const& wanted,
         for (auto const& [key, value] : *annotations)
             plan.warnings.push_back("annotation " + printable(key) + " is for platform " +
                                     format(wanted.platform) + reason + ", so it is left out");
+}
+
+/// Adds what the image has and what nothing else was said of.
+inline void keep_annotations(export_plan& plan, image_options& image, kept_facts const& kept,
+                             media_type_table const& types) {
+    image.annotations.insert(kept.annotations.begin(), kept.annotations.end());
+    if (types.layer_annotations)
+        image.descriptor_annotations.insert(kept.descriptor_annotations.begin(),
+                                            kept.descriptor_annotations.end());
+    else if (!kept.descriptor_annotations.empty())
+        plan.warnings.push_back("Docker's media types have no place for the annotations of the image for " +
+                                format(planned_platform(image)) + " in its index: they are left out");
 }
 
 /// Throws option_error for what cannot be exported like that.
@@ -7931,8 +7972,11 @@ inline export_plan plan_export(export_input const& input, export_options const& 
             warn_left_out(plan, wanted, ", which is not that of this image");
         }
     }
-    for (std::size_t i = 0; i < plan.images.size(); ++i)
-        assign_all(plan.images[i].annotations, input.results[i].annotations);
+    for (std::size_t i = 0; i < plan.images.size(); ++i) {
+        auto& image = plan.images[i];
+        assign_all(image.annotations, input.results[i].annotations);
+        if (auto const& kept = input.results[i].kept) keep_annotations(plan, image, *kept, types);
+    }
     return plan;
 }
 
@@ -8486,18 +8530,18 @@ ready_layer make_ready(any_layer_source const& layer, C const& how, S& store, bo
     return {pack<D>(layer, how, store, env)};
 }
 
-/// Completes a layer of the base that was packed anew, and throws if it is not what its configuration
-/// promised.
+/// Completes a layer of an image that was packed anew, and throws if it is not what its configuration promised.
+/// It is that only if its entries keep their times.
 template <codec C>
-void complete_repacked(layer_blob& packed, layer_blob const& from) {
+void complete_repacked(layer_blob& packed, layer_blob const& from, bool keeps_times) {
     packed.created_by = from.created_by;
     packed.created = from.created;
-    bool const is_comparable =
-        !extending_encoder<encoder_of<C>> && packed.diff_id.algorithm() == from.diff_id.algorithm();
+    bool const is_comparable = keeps_times && !extending_encoder<encoder_of<C>> &&
+                               packed.diff_id.algorithm() == from.diff_id.algorithm();
     if (is_comparable && packed.diff_id != from.diff_id)
         throw digest_mismatch{"unpack layer", from.blob.digest.text(),
                               "unpacked it has digest " + packed.diff_id.text() +
-                                  ", the configuration of the base image says " + from.diff_id.text()};
+                                  ", the configuration of its image says " + from.diff_id.text()};
 }
 
 /// The layers that were made ready for the platforms of one image, so that what several have in common is packed once.
@@ -8536,7 +8580,8 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
         for (auto const& layer : result.base->layers) {
             ++number;
             auto ready = make(layer, kept);
-            complete_repacked<C>(ready.facts, *layer.stored());
+            complete_repacked<C>(ready.facts, *layer.stored(), true);
+            if (ready.elsewhere) drop_foreign_annotations(ready.facts);
             take(std::move(ready));
         }
     }
@@ -8544,6 +8589,8 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
         ++number;
         auto const* const known = shared.find(layer);
         auto ready = known ? *known : make(layer, env_ref{env});
+        if (auto const stored = layer.stored(); stored && !known)
+            complete_repacked<C>(ready.facts, *stored, timestamps_ref{env.timestamps}.keeps());
         if (!known) shared.add(layer, ready);
         take(std::move(ready));
     }
@@ -8921,6 +8968,7 @@ struct export_spec {
     std::string destination;      ///< a path; "-" is standard output; empty for type=image
     bool tar = true;              ///< false: a layout directory
     std::vector<reference> names; ///< with the tag "latest" where they have none, unless pushed by digest
+    bool names_of_build = false;  ///< name=*: what is exported says how it is called
     bool push = false;            ///< to the registries of all names
     bool push_by_digest = false;  ///< without setting tags
     bool insecure = false;        ///< registries may speak plain HTTP or show any certificate
@@ -8949,9 +8997,22 @@ struct export_spec {
 
     /// Checks and completes parsed attributes. Throws option_error; the message names the option.
     static export_spec from(attributes const& given);
+
+    /// With the names that `what` brings in the place of `*`, if that was asked for. Throws option_error if it
+    /// brings none.
+    [[nodiscard]] export_spec named_after(export_input const& what) const;
 };
 
 namespace detail {
+
+/// Completes names and checks that they fit the other options.
+inline void complete_names(export_spec& spec) {
+    for (auto& name : spec.names) {
+        if (spec.push_by_digest && (!name.tag().empty() || name.digest()))
+            throw option_error{"push-by-digest", "can't push tagged ref " + name.text() + " by digest"};
+        if (!spec.push_by_digest) name = name.with_default_tag();
+    }
+}
 
 /// Collects the attributes of one output; finish() draws the conclusions that need all of them.
 class spec_builder {
@@ -9013,7 +9074,8 @@ class spec_builder {
     }
     void set_names(std::string const&, std::string const& value) {
         spec_.names.clear();
-        if (value.empty()) return;
+        spec_.names_of_build = value == "*";
+        if (value.empty() || spec_.names_of_build) return;
         for (std::size_t start = 0; start <= value.size();) {
             auto const end = std::min(value.find(',', start), value.size());
             spec_.names.push_back(reference::parse(value.substr(start, end - start)));
@@ -9140,15 +9202,12 @@ class spec_builder {
     }
 
     void choose_names() {
-        if (spec_.push && spec_.names.empty() && spec_.dangling_prefix.empty())
+        complete_names(spec_);
+        bool const is_named = !spec_.names.empty() || spec_.names_of_build;
+        if (spec_.push && !is_named && spec_.dangling_prefix.empty())
             throw option_error{"push", "needs a name: give name=<registry>/<repository>:<tag>, or --tag"};
-        for (auto& name : spec_.names) {
-            if (spec_.push_by_digest && (!name.tag().empty() || name.digest()))
-                throw option_error{"push-by-digest", "can't push tagged ref " + name.text() + " by digest"};
-            if (!spec_.push_by_digest) name = name.with_default_tag();
-        }
-        if (!spec_.names.empty() && spec_.dangling_only_unnamed) spec_.dangling_prefix.clear();
-        if (spec_.names.empty()) spec_.canonical_names = false;
+        if (is_named && spec_.dangling_only_unnamed) spec_.dangling_prefix.clear();
+        if (!is_named) spec_.canonical_names = false;
     }
 
     void choose_unpacking() {
@@ -9156,7 +9215,8 @@ class spec_builder {
         if (spec_.keep == false)
             throw option_error{"unpack",
                                "needs the image in the local image store; do not give store=false with it"};
-        if (spec_.rewrite_timestamps && !(spec_.names.empty() && spec_.dangling_prefix.empty()))
+        if (spec_.rewrite_timestamps &&
+            !(spec_.names.empty() && !spec_.names_of_build && spec_.dangling_prefix.empty()))
             throw option_error{"unpack", "exporter option \"rewrite-timestamp\" conflicts with \"unpack\""};
         spec_.keep = true;
     }
@@ -9282,6 +9342,22 @@ inline export_spec export_spec::from(attributes const& given) {
     for (auto const& attribute : given) builder.apply(attribute);
     if (detail::is_registry(given)) builder.apply({"push", "true"});
     return builder.finish();
+}
+
+inline export_spec export_spec::named_after(export_input const& what) const {
+    auto out = *this;
+    if (!names_of_build) return out;
+    for (auto const& result : what.results)
+        for (auto const& text : result.names) {
+            auto name = reference::parse(text);
+            if (ranges::find(out.names, name.text(), &reference::text) == out.names.end())
+                out.names.push_back(std::move(name));
+        }
+    if (out.names.empty())
+        throw option_error{"name", "* stands for the names that the build brings, and it brings none; give "
+                                   "name=<name>:<tag>, or --tag"};
+    detail::complete_names(out);
+    return out;
 }
 
 } // namespace shiplap
@@ -11917,10 +11993,14 @@ inline export_options options_from(export_spec const& spec) {
     return options;
 }
 
-/// Attestations need OCI's media types and get them, unless Docker's were asked for.
+/// Attestations and annotations need OCI's media types and get them, unless Docker's were asked for.
 inline media_type_table const& types_for(export_spec const& spec, export_input const& input) {
     bool oci = spec.oci_types;
-    for (auto const& result : input.results) oci |= !result.attestations.empty() && !spec.docker_types_asked;
+    for (auto const& result : input.results) {
+        bool const annotated =
+            result.kept && !(result.kept->annotations.empty() && result.kept->descriptor_annotations.empty());
+        oci |= (!result.attestations.empty() || annotated) && !spec.docker_types_asked;
+    }
     return oci ? table_of<oci_media_types> : table_of<docker_media_types>;
 }
 
@@ -11981,7 +12061,14 @@ template <remote_sink Sink>
 exported_image push_image(Sink remote, std::string const& store, export_spec const& spec,
                           export_input const& input, env_ref env) {
     bool needs_download = false;
-    for (auto const& result : input.results) needs_download |= result.base && result.base->is_remote;
+    auto const look_at = [&](std::vector<any_layer_source> const& layers) {
+        for (auto const& layer : layers)
+            if (auto const stored = layer.stored()) needs_download |= stored->is_remote;
+    };
+    for (auto const& result : input.results) {
+        look_at(result.layers);
+        if (result.base) look_at(result.base->layers);
+    }
     bool const keep = spec.keep.value_or(!needs_download);
     if (!keep) return export_spec_into(remote, no_follower, spec, input, env);
     remote.connect();
@@ -12062,7 +12149,8 @@ exported_image export_checked(export_spec const& spec, export_input const& input
 }
 
 template <export_env Env>
-exported_image export_as(export_spec const& spec, export_input const& given, Env& env) {
+exported_image export_as(export_spec const& asked, export_input const& given, Env& env) {
+    auto const spec = asked.named_after(given);
     completed_input const all{spec, given};
     static_cast<void>(plan_of(spec, all.input())); // before anything is opened
     auto image = export_checked(spec, all.input(), env);
@@ -12074,7 +12162,7 @@ exported_image export_as(export_spec const& spec, export_input const& given, Env
 
 /// Throws the option_error that export_image() would throw, without reading any layer.
 inline void check_export(export_spec const& spec, export_input const& what) {
-    static_cast<void>(detail::plan_of(spec, detail::completed_input{spec, what}.input()));
+    static_cast<void>(detail::plan_of(spec.named_after(what), detail::completed_input{spec, what}.input()));
 }
 
 /// Exports `result` as `spec` says; `env` lends executor, progress, timestamps and, to push, registries. Throws a

@@ -253,7 +253,7 @@ TEST_CASE("a base whose configuration does not fit its layers is refused by name
     // Wrong diff_ids are found out where the layers are unpacked.
     exporter out{zstd{}, oci_media_types{}, sha256{}, memory_sink{}};
     check_error([&] { out({.base = read_base(from.blobs, from.root)}, {.force_compression = true}); },
-                error_code::digest_mismatch, "the configuration of the base image says");
+                error_code::digest_mismatch, "the configuration of its image says");
     CHECK(out.sink().images().empty());
 }
 

@@ -58,10 +58,14 @@ inline export_options options_from(export_spec const& spec) {
     return options;
 }
 
-/// Attestations need OCI's media types and get them, unless Docker's were asked for.
+/// Attestations and annotations need OCI's media types and get them, unless Docker's were asked for.
 inline media_type_table const& types_for(export_spec const& spec, export_input const& input) {
     bool oci = spec.oci_types;
-    for (auto const& result : input.results) oci |= !result.attestations.empty() && !spec.docker_types_asked;
+    for (auto const& result : input.results) {
+        bool const annotated =
+            result.kept && !(result.kept->annotations.empty() && result.kept->descriptor_annotations.empty());
+        oci |= (!result.attestations.empty() || annotated) && !spec.docker_types_asked;
+    }
     return oci ? table_of<oci_media_types> : table_of<docker_media_types>;
 }
 
@@ -122,7 +126,14 @@ template <remote_sink Sink>
 exported_image push_image(Sink remote, std::string const& store, export_spec const& spec,
                           export_input const& input, env_ref env) {
     bool needs_download = false;
-    for (auto const& result : input.results) needs_download |= result.base && result.base->is_remote;
+    auto const look_at = [&](std::vector<any_layer_source> const& layers) {
+        for (auto const& layer : layers)
+            if (auto const stored = layer.stored()) needs_download |= stored->is_remote;
+    };
+    for (auto const& result : input.results) {
+        look_at(result.layers);
+        if (result.base) look_at(result.base->layers);
+    }
     bool const keep = spec.keep.value_or(!needs_download);
     if (!keep) return export_spec_into(remote, no_follower, spec, input, env);
     remote.connect();
@@ -203,7 +214,8 @@ exported_image export_checked(export_spec const& spec, export_input const& input
 }
 
 template <export_env Env>
-exported_image export_as(export_spec const& spec, export_input const& given, Env& env) {
+exported_image export_as(export_spec const& asked, export_input const& given, Env& env) {
+    auto const spec = asked.named_after(given);
     completed_input const all{spec, given};
     static_cast<void>(plan_of(spec, all.input())); // before anything is opened
     auto image = export_checked(spec, all.input(), env);
@@ -215,7 +227,7 @@ exported_image export_as(export_spec const& spec, export_input const& given, Env
 
 /// Throws the option_error that export_image() would throw, without reading any layer.
 inline void check_export(export_spec const& spec, export_input const& what) {
-    static_cast<void>(detail::plan_of(spec, detail::completed_input{spec, what}.input()));
+    static_cast<void>(detail::plan_of(spec.named_after(what), detail::completed_input{spec, what}.input()));
 }
 
 /// Exports `result` as `spec` says; `env` lends executor, progress, timestamps and, to push, registries. Throws a

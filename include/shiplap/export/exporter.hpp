@@ -61,18 +61,18 @@ ready_layer make_ready(any_layer_source const& layer, C const& how, S& store, bo
     return {pack<D>(layer, how, store, env)};
 }
 
-/// Completes a layer of the base that was packed anew, and throws if it is not what its configuration
-/// promised.
+/// Completes a layer of an image that was packed anew, and throws if it is not what its configuration promised.
+/// It is that only if its entries keep their times.
 template <codec C>
-void complete_repacked(layer_blob& packed, layer_blob const& from) {
+void complete_repacked(layer_blob& packed, layer_blob const& from, bool keeps_times) {
     packed.created_by = from.created_by;
     packed.created = from.created;
-    bool const is_comparable =
-        !extending_encoder<encoder_of<C>> && packed.diff_id.algorithm() == from.diff_id.algorithm();
+    bool const is_comparable = keeps_times && !extending_encoder<encoder_of<C>> &&
+                               packed.diff_id.algorithm() == from.diff_id.algorithm();
     if (is_comparable && packed.diff_id != from.diff_id)
         throw digest_mismatch{"unpack layer", from.blob.digest.text(),
                               "unpacked it has digest " + packed.diff_id.text() +
-                                  ", the configuration of the base image says " + from.diff_id.text()};
+                                  ", the configuration of its image says " + from.diff_id.text()};
 }
 
 /// The layers that were made ready for the platforms of one image, so that what several have in common is packed once.
@@ -111,7 +111,8 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
         for (auto const& layer : result.base->layers) {
             ++number;
             auto ready = make(layer, kept);
-            complete_repacked<C>(ready.facts, *layer.stored());
+            complete_repacked<C>(ready.facts, *layer.stored(), true);
+            if (ready.elsewhere) drop_foreign_annotations(ready.facts);
             take(std::move(ready));
         }
     }
@@ -119,6 +120,8 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
         ++number;
         auto const* const known = shared.find(layer);
         auto ready = known ? *known : make(layer, env_ref{env});
+        if (auto const stored = layer.stored(); stored && !known)
+            complete_repacked<C>(ready.facts, *stored, timestamps_ref{env.timestamps}.keeps());
         if (!known) shared.add(layer, ready);
         take(std::move(ready));
     }
