@@ -40,6 +40,7 @@
 #include <shiplap/export/option_values.hpp>
 #include <shiplap/export/plan.hpp>
 #include <shiplap/export/policies.hpp>
+#include <shiplap/export/rebase.hpp>
 #include <shiplap/export/result.hpp>
 #include <shiplap/export/spec.hpp>
 #include <shiplap/fwd.hpp>

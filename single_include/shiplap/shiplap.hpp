@@ -12193,108 +12193,6 @@ exported_image export_image(export_spec const& spec, export_input const& platfor
 
 } // namespace shiplap
 
-// === shiplap/export/metadata.hpp ===
-
-// metadata: what an export made, as the JSON object that build tools read from --metadata-file.
-//
-//   containerimage.digest           digest of the root: a manifest or an index
-//   containerimage.config.digest    digest of the configuration, which Docker calls the image id; absent for an
-//                                   index, below which there may be several
-//   containerimage.descriptor       the root's descriptor
-//   image.name                      comma-separated, normalised; absent without a name
-//
-// Several outputs of one run go into one object; a later one overwrites the keys of an earlier one.
-
-namespace shiplap {
-
-class metadata {
-  public:
-    void add(exported_image const& image) {
-        set("containerimage.digest", detail::json_text(image.root.digest.text()));
-        if (is_manifest_type(image.root.media_type))
-            set("containerimage.config.digest", detail::json_text(image.config.digest.text()));
-        set("containerimage.descriptor", to_json(image.root));
-        std::string names;
-        for (auto const& name : image.names) names += (names.empty() ? "" : ",") + name;
-        if (!names.empty()) set("image.name", detail::json_text(names));
-    }
-
-    /// Indented JSON.
-    [[nodiscard]] std::string text() const { return pretty(object_); }
-
-  private:
-    void set(std::string_view key, json value) { detail::member(object_, key) = std::move(value); }
-
-    json object_ = detail::empty_object();
-};
-
-} // namespace shiplap
-
-// === shiplap/fwd.hpp ===
-
-// Names of the main types, for headers that only pass them on. Costs nothing to include.
-//
-// Not here: the exporter, gzip and estargz. They are templates over concepts, and whoever names a concept has
-// to include it.
-
-namespace shiplap {
-
-// bytes, digest
-class error;
-class executor_ref;
-class thread_pool;
-struct progress_event;
-class progress_ref;
-class digest;
-struct content_facts;
-struct sha256;
-struct sha512;
-
-// tar, codec
-struct timestamp;
-struct tar_entry;
-struct uncompressed;
-struct zstd;
-
-// image
-struct descriptor;
-struct platform;
-class reference;
-struct image_name;
-struct oci_media_types;
-struct docker_media_types;
-struct config_changes;
-struct image_config;
-struct image_manifest;
-struct image_index;
-struct layer_blob;
-struct attestation;
-
-// store, layer, sink
-class memory_store;
-class scratch_store;
-class layout_store;
-struct image_graph;
-struct directory_layer;
-struct diff_layer;
-class tar_layer;
-class any_layer_source;
-class memory_sink;
-class layout_sink;
-class oci_archive_sink;
-class docker_archive_sink;
-class filesystem_sink;
-
-// export
-struct default_env;
-struct base_image;
-struct build_result;
-struct export_options;
-struct exported_image;
-struct export_spec;
-
-} // namespace shiplap
-
 // === shiplap/image/attestation_file.hpp ===
 
 // attestation_file: attestations as they lie on disk:
@@ -12402,6 +12300,549 @@ inline std::vector<attestation> read_attestations(std::string const& path, std::
                                               "be given: sbom, provenance or a URI"};
     return {{.predicate_type = std::string{type}, .predicate = std::move(text)}};
 }
+
+} // namespace shiplap
+
+// === shiplap/export/existing.hpp ===
+
+// existing: an image that exists, as the input of an export: to convert it, or to put it elsewhere.
+//
+//     auto result = as_result(read_base(images, images.resolve("debian:12"))); // for one platform
+//     auto image = read_existing(images, images.resolve("app:1"));             // all of it
+//     keep_index_annotations(options, image);
+//     out(image.input(), options);
+//
+// The layers are the result's own: what an export says of codec and times goes for all of them. What nothing is
+// said of stays: the configuration, to the byte as long as it fits the layers, annotations, platforms, the order
+// of the index, attestations. Statements about an image that becomes another one are then about that one.
+//
+// An index may hold what is neither an image nor an attestation, such as a signature. That is left out with a
+// warning, for what it says of the old bytes would not be true of the new ones.
+
+namespace shiplap {
+
+/// The image as a result of its own; `with` is what else is said of it, and its configuration goes before the
+/// image's. `with.layers` and `with.base` must be empty: they would make it a base.
+inline build_result as_result(base_image image, build_result with = {}) {
+    with.layers = std::move(image.layers);
+    if (!with.config) with.config = std::move(image.config);
+    with.kept = kept_facts{.annotations = std::move(image.annotations)};
+    return with;
+}
+
+/// What read_existing() returns.
+struct existing_image {
+    std::vector<build_result> results{}; ///< in the order of the index
+    bool is_list = false;                ///< an index, and not only because of attestations
+    annotation_map index_annotations{};
+    std::vector<std::string> warnings{}; ///< what was left out
+
+    [[nodiscard]] export_input input() const { return {results, is_list}; }
+};
+
+namespace detail {
+
+/// Reads the statements that an attestation manifest holds. Those about `image` will be about what becomes of it.
+template <blob_reader_source S>
+void read_statements(S const& from, image_manifest const& manifest, digest const& image,
+                     std::vector<attestation>& attestations, std::vector<std::string>& warnings) {
+    auto const is_image = [&](attestation_subject const& subject) {
+        auto const found = subject.digests.find(std::string{image.algorithm()});
+        return found != subject.digests.end() && found->second == image.encoded();
+    };
+    for (auto const& layer : manifest.layers) {
+        if (layer.media_type != in_toto_media_type) {
+            warnings.push_back("attestation " + layer.digest.text() + " of type " +
+                               printable(layer.media_type) + " is no in-toto statement: it is left out");
+            continue;
+        }
+        auto one = parse_statement(read_blob(from, layer, max_attestation_size), layer.digest.text());
+        auto& subjects = one.subjects;
+        if (std::all_of(subjects.begin(), subjects.end(), is_image))
+            subjects.clear(); // the names of the export will do
+        else
+            for (auto& subject : subjects)
+                if (is_image(subject)) subject.digests.clear();
+        attestations.push_back(std::move(one));
+    }
+}
+
+/// Makes results of what a graph holds.
+template <class Store>
+class existing_reader {
+  public:
+    existing_reader(Store const& store, descriptor const& root)
+        : store_{store}, graph_{read_graph(root, pointee(store))} {}
+
+    existing_image read() && {
+        auto const index = graph_.indexes.find(graph_.root.digest);
+        if (index == graph_.indexes.end()) {
+            if (!is_runnable(graph_.manifests.at(graph_.root.digest)))
+                refuse("this is no image that can be run");
+            out_.results.push_back(result_of(named_by_itself(graph_.root)));
+            return std::move(out_);
+        }
+        auto const& entries = index->second.manifests;
+        for (auto const& entry : entries) read_entry(entry);
+        for (auto const& entry : entries)
+            if (is_attestation(entry)) read_attestation(entry);
+        if (out_.results.empty()) refuse("this index holds no image that can be run");
+        out_.is_list = out_.results.size() > 1 || out_.results.front().attestations.empty();
+        out_.index_annotations = index->second.annotations;
+        return std::move(out_);
+    }
+
+  private:
+    [[noreturn]] void refuse(std::string reason) const {
+        throw error{error_code::not_found, "read image", graph_.root.digest.text(), std::move(reason)};
+    }
+
+    static descriptor named_by_itself(descriptor root) {
+        root.annotations.clear(); // those of an index.json, which is no part of the image
+        root.platform.reset();
+        return root;
+    }
+
+    static bool is_attestation(descriptor const& entry) {
+        auto const type = entry.annotations.find(std::string{reference_type_annotation});
+        return type != entry.annotations.end() && type->second == "attestation-manifest";
+    }
+
+    void leave_out(descriptor const& entry, std::string const& what) {
+        out_.warnings.push_back(entry.digest.text() + " in the index is " + what + ": it is left out");
+    }
+
+    void read_entry(descriptor const& entry) {
+        if (is_index_type(entry.media_type))
+            throw error{error_code::unsupported, "read image", entry.digest.text(),
+                        "is an index inside the index " + graph_.root.digest.text() +
+                            "; convert each of them apart"};
+        if (is_attestation(entry)) return;
+        auto const manifest = graph_.manifests.find(entry.digest);
+        if (manifest == graph_.manifests.end())
+            return leave_out(entry, "of the media type " + printable(entry.media_type) + " and no image");
+        if (!is_runnable(manifest->second) ||
+            entry.annotations.contains(std::string{reference_type_annotation}))
+            return leave_out(entry, "no image that can be run");
+        try {
+            out_.results.push_back(result_of(entry));
+        } catch (error& failure) {
+            if (entry.platform) failure.within("platform " + format(*entry.platform));
+            throw;
+        }
+        places_.emplace(entry.digest.text(), out_.results.size() - 1);
+    }
+
+    void read_attestation(descriptor const& entry) {
+        auto const about = entry.annotations.find(std::string{reference_digest_annotation});
+        auto const place = about == entry.annotations.end() ? places_.end() : places_.find(about->second);
+        auto const manifest = graph_.manifests.find(entry.digest);
+        if (place == places_.end() || manifest == graph_.manifests.end())
+            return leave_out(entry, "an attestation of no image in it");
+        auto& result = out_.results[place->second];
+        read_statements(pointee(store_), manifest->second, digest::parse(place->first), result.attestations,
+                        out_.warnings);
+    }
+
+    build_result result_of(descriptor const& entry) {
+        auto known = read_.find(entry.digest); // under two platforms: its layers are packed once
+        if (known == read_.end())
+            known = read_
+                        .emplace(entry.digest,
+                                 as_result(read_found_image(
+                                     store_, {entry, graph_.manifests.at(entry.digest)}, std::nullopt)))
+                        .first;
+        auto out = known->second;
+        out.kept->descriptor_annotations = entry.annotations;
+        out.kept->platform = entry.platform;
+        return out;
+    }
+
+    Store const& store_;
+    image_graph graph_;
+    existing_image out_;
+    std::map<digest, build_result> read_;
+    std::map<std::string, std::size_t> places_; // of images in the results, by digest
+};
+
+} // namespace detail
+
+/// Reads all of the image `root`: a manifest, or an index of images and attestations. `store` must outlive the
+/// results. Throws as read_graph() and read_base() do; error{unsupported} for an index that holds indexes,
+/// error{not_found} for one without an image.
+template <blob_reader_source S>
+existing_image read_existing(S const& store, descriptor const& root) {
+    return detail::existing_reader<S>{store, root}.read();
+}
+
+template <blob_reader_source S>
+existing_image read_existing(S const&& store, descriptor const& root) = delete; // its layers would dangle
+
+/// The same; the layers share `store`.
+template <blob_reader_source S>
+existing_image read_existing(std::shared_ptr<S> store, descriptor const& root) {
+    std::shared_ptr<S const> const shared{std::move(store)};
+    return detail::existing_reader<std::shared_ptr<S const>>{shared, root}.read();
+}
+
+/// Lets the index have the annotations that it had, where `options` say nothing else.
+inline void keep_index_annotations(export_options& options, existing_image const& image) {
+    options.index_annotations.insert(image.index_annotations.begin(), image.index_annotations.end());
+}
+
+/// The same for a spec. Annotations need OCI's media types, so it takes these; if Docker's were asked for, a
+/// warning says that the annotations are left out.
+inline void keep_index_annotations(export_spec& spec, existing_image const& image) {
+    if (image.index_annotations.empty()) return;
+    if (spec.docker_types_asked) {
+        spec.warnings.emplace_back(
+            "Docker's media types have no place for the annotations of the index: they "
+            "are left out");
+        return;
+    }
+    spec.oci_types = true;
+    spec.index_annotations.insert(image.index_annotations.begin(), image.index_annotations.end());
+}
+
+} // namespace shiplap
+
+// === shiplap/export/metadata.hpp ===
+
+// metadata: what an export made, as the JSON object that build tools read from --metadata-file.
+//
+//   containerimage.digest           digest of the root: a manifest or an index
+//   containerimage.config.digest    digest of the configuration, which Docker calls the image id; absent for an
+//                                   index, below which there may be several
+//   containerimage.descriptor       the root's descriptor
+//   image.name                      comma-separated, normalised; absent without a name
+//
+// Several outputs of one run go into one object; a later one overwrites the keys of an earlier one.
+
+namespace shiplap {
+
+class metadata {
+  public:
+    void add(exported_image const& image) {
+        set("containerimage.digest", detail::json_text(image.root.digest.text()));
+        if (is_manifest_type(image.root.media_type))
+            set("containerimage.config.digest", detail::json_text(image.config.digest.text()));
+        set("containerimage.descriptor", to_json(image.root));
+        std::string names;
+        for (auto const& name : image.names) names += (names.empty() ? "" : ",") + name;
+        if (!names.empty()) set("image.name", detail::json_text(names));
+    }
+
+    /// Indented JSON.
+    [[nodiscard]] std::string text() const { return pretty(object_); }
+
+  private:
+    void set(std::string_view key, json value) { detail::member(object_, key) = std::move(value); }
+
+    json object_ = detail::empty_object();
+};
+
+} // namespace shiplap
+
+// === shiplap/export/rebase.hpp ===
+
+// rebase: an image that was built upon one base, put upon another, as after an update of that base.
+//
+//     auto result = rebase(read_base(images, app), read_base(images, old_debian), read_base(images, new_debian));
+//
+//   part of the result    what it is
+//   layers                those of the new base, untouched, and those that the image has above the old one
+//   settings              what the image has otherwise than the old base stays; all else is the new base's
+//   history               the new base's, and what the image has behind the old one's
+//   created, annotations  the image's
+//
+// Settings are the members of the configuration and of its member "config". In Env, Labels, ExposedPorts and
+// Volumes each name counts on its own. Whether the files of the image get along with those of the new base is not
+// looked at.
+
+namespace shiplap {
+
+namespace detail {
+
+/// One value in three documents; null where there is none.
+struct merge_input {
+    json const *image, *old_base, *new_base;
+};
+
+inline bool are_same(json const* a, json const* b) {
+    return a == nullptr || b == nullptr ? a == b : *a == *b;
+}
+
+/// The member of an object, if there are both. Null is none, as Go has it.
+inline json const* find_member(json const* object, std::string_view name) {
+    if (object != nullptr && object->is_object())
+        for (auto const& [key, value] : *object->get_ptr<json::object_t const*>())
+            if (key == name) return value.is_null() ? nullptr : &value;
+    return nullptr;
+}
+
+inline merge_input members_of(merge_input const& from, std::string_view name) {
+    return {find_member(from.image, name), find_member(from.old_base, name),
+            find_member(from.new_base, name)};
+}
+
+/// The names of all members, sorted.
+inline std::set<std::string> names_in(merge_input const& from) {
+    std::set<std::string> out;
+    for (auto const* object : {from.image, from.old_base, from.new_base})
+        if (object != nullptr && object->is_object())
+            for (auto const& [key, value] : *object->get_ptr<json::object_t const*>()) out.insert(key);
+    return out;
+}
+
+/// What the image changed stays, what it left as it was is the new base's.
+inline json const* merged_whole(merge_input const& from) {
+    return are_same(from.image, from.old_base) ? from.new_base : from.image;
+}
+
+using merge_parts = json (*)(merge_input const&);
+
+/// The same, but where both the image and the base changed, `parts` decides.
+inline json merged(merge_input const& from, merge_parts parts = nullptr) {
+    bool const one_side = are_same(from.image, from.old_base) || are_same(from.old_base, from.new_base);
+    if (!one_side && parts != nullptr) return parts(from);
+    auto const* const whole = merged_whole(from);
+    return whole == nullptr ? json(nullptr) : *whole;
+}
+
+/// Of objects each member on its own, in Go's order of a map.
+inline json merged_map(merge_input const& from) {
+    auto out = empty_object();
+    for (auto const& name : names_in(from))
+        if (auto const* const value = merged_whole(members_of(from, name))) add_member(out, name, *value);
+    return out.empty() ? json(nullptr) : out;
+}
+
+/// Of "NAME=VALUE" each name on its own: in the new base's order, then those that only the image has.
+inline json merged_env(merge_input const& from) {
+    auto const by_name = [](json const* env) {
+        std::vector<std::pair<std::string, json const*>> out;
+        if (env != nullptr)
+            for (auto const& pair : *env->get_ptr<json::array_t const*>()) {
+                auto const& text = *pair.get_ptr<json::string_t const*>();
+                out.emplace_back(text.substr(0, text.find('=')), &pair);
+            }
+        return out;
+    };
+    auto const image = by_name(from.image), old_base = by_name(from.old_base),
+               new_base = by_name(from.new_base);
+    auto const find = [](auto const& env, std::string const& name) -> json const* {
+        for (auto const& [key, pair] : env)
+            if (key == name) return pair;
+        return nullptr;
+    };
+    auto out = empty_array();
+    std::set<std::string> done;
+    for (auto const* env : {&new_base, &image})
+        for (auto const& [name, pair] : *env)
+            if (done.insert(name).second)
+                if (auto const* const value =
+                        merged_whole({find(image, name), find(old_base, name), find(new_base, name)}))
+                    add_item(out, *value);
+    return out.empty() ? json(nullptr) : out;
+}
+
+/// The member "config".
+inline json merged_run_config(merge_input const& from) {
+    auto out = from.image == nullptr ? empty_object() : *from.image;
+    for (auto const& name : names_in(from)) {
+        auto const values = members_of(from, name);
+        bool const is_map = name == "Labels" || name == "ExposedPorts" || name == "Volumes";
+        auto const value = merged(values, name == "Env" ? &merged_env : is_map ? &merged_map : nullptr);
+        auto const* const there = value.is_null() ? nullptr : &value;
+        if (!are_same(there, values.image)) out = with_member(out, name, value);
+    }
+    return out;
+}
+
+/// The entries of `image` that are above the first `layers` layers.
+inline json history_above(json const* image, json const* old_base, std::size_t layers) {
+    static json const none = empty_array();
+    auto const& all = image == nullptr ? none : *image;
+    auto const& base = old_base == nullptr ? none : *old_base;
+    auto const is_layer = [](json const& entry) {
+        auto const* const empty = find_member(&entry, "empty_layer");
+        return empty == nullptr || !*empty->get_ptr<json::boolean_t const*>();
+    };
+    auto from = all.begin();
+    bool const goes_on = base.size() <= all.size() && std::equal(base.begin(), base.end(), all.begin());
+    if (goes_on && static_cast<std::size_t>(std::count_if(base.begin(), base.end(), is_layer)) == layers)
+        from += static_cast<std::ptrdiff_t>(base.size());
+    else
+        for (std::size_t seen = 0; from != all.end() && seen != layers; ++from)
+            seen += is_layer(*from) ? 1 : 0;
+    auto out = empty_array();
+    for (; from != all.end(); ++from) add_item(out, *from);
+    return out;
+}
+
+/// A history for all layers of a base: what it says, and an entry for each layer that it says nothing of.
+inline std::vector<history_entry> whole_history(base_image const& base) {
+    auto out = base.history;
+    auto known = static_cast<std::size_t>(
+        std::count_if(out.begin(), out.end(), [](auto const& entry) { return !entry.empty_layer; }));
+    for (; known < base.layers.size(); ++known) {
+        auto const facts = base.layers[known].stored();
+        history_entry entry{.created_by = "layer of the base image"};
+        if (facts && facts->created) entry.created = zoned_time{*facts->created, 0};
+        out.push_back(std::move(entry));
+    }
+    return out;
+}
+
+/// Throws unless both are for one platform. `role` tells which base it is. (A version of the system may differ.)
+inline void check_rebase_platform(image_config const& image, image_config const& base, char const* role) {
+    auto const of_image = format(normalised(image.platform)), of_base = format(normalised(base.platform));
+    if (of_image != of_base)
+        throw error{error_code::unsupported, "rebase", of_image,
+                    std::string{"is the platform of the image, that of the "} + role + " base is " + of_base};
+}
+
+inline void check_built_upon(image_config const& image, image_config const& base) {
+    auto const& above = image.diff_ids;
+    auto const& below = base.diff_ids;
+    auto const [at, end] = std::mismatch(above.begin(), above.end(), below.begin(), below.end());
+    if (end == below.end()) return;
+    auto const agree = static_cast<std::size_t>(at - above.begin());
+    throw error{error_code::unsupported, "rebase", "layer " + std::to_string(agree + 1),
+                "the image is not built upon the old base: this layer of the image is " +
+                    (at == above.end() ? "missing" : at->text()) + ", that of the base is " + end->text() +
+                    "; " + std::to_string(agree) + " of the " + std::to_string(below.size()) +
+                    " layers of the base agree"};
+}
+
+/// The configuration of the result, whose diff_ids are `diff_ids`.
+inline std::string rebased_config(base_image const& image, base_image const& old_base,
+                                  base_image const& new_base, std::vector<digest> const& diff_ids) {
+    constexpr std::string_view subject = "image configuration";
+    auto const above = parse_json(image.config, subject), below = parse_json(old_base.config, subject),
+               under = parse_json(new_base.config, subject);
+    merge_input const all{&above, &below, &under};
+    auto members = split_members(image.config);
+    bool changed = false;
+    auto const set = [&](std::string const& name, json const& value) {
+        auto const* const there = value.is_null() ? nullptr : &value;
+        if (are_same(there, find_member(&above, name))) return; // as it is written
+        changed = true;
+        if (there == nullptr)
+            members.erase(name);
+        else
+            members[name] = compact(value);
+    };
+    for (auto const& name : names_in(all))
+        if (name != "created" && name != "rootfs" && name != "history")
+            set(name, merged(members_of(all, name), name == "config" ? &merged_run_config : nullptr));
+
+    if (auto const of = members_of(all, "history"); !are_same(of.old_base, of.new_base)) {
+        auto const own = history_above(of.image, of.old_base, old_base.layers.size());
+        auto whole = own.empty() && new_base.history.empty() ? empty_array()
+                     : of.new_base != nullptr && whole_history(new_base) == new_base.history
+                         ? *of.new_base
+                         : to_json(whole_history(new_base));
+        for (auto const& entry : own) add_item(whole, entry);
+        set("history", whole.empty() ? json(nullptr) : whole);
+    }
+    auto const [a, b] = std::pair{find_member(&below, "rootfs"), find_member(&under, "rootfs")};
+    if (!are_same(a, b)) {
+        std::vector<layer_blob> layers;
+        for (auto const& id : diff_ids) layers.push_back({.blob = {id, 0}, .diff_id = id});
+        set("rootfs", rootfs_json(layers));
+    }
+    return changed ? join_members(members) : image.config;
+}
+
+} // namespace detail
+
+/// Puts `image`, whose lowest layers are those of `old_base`, upon `new_base`; all are for one platform. `with` is
+/// what else is said of the result, as for as_result(). Throws error{unsupported} that names the first layer that
+/// is not the old base's, or the platforms; format_error for a configuration that is none.
+inline build_result rebase(base_image image, base_image const& old_base, base_image new_base,
+                           build_result with = {}) {
+    auto const above = read_config(image.config, "configuration of the image");
+    auto const below = read_config(old_base.config, "configuration of the old base");
+    auto const under = read_config(new_base.config, "configuration of the new base");
+    detail::check_rebase_platform(above, below, "old");
+    detail::check_rebase_platform(above, under, "new");
+    detail::check_built_upon(above, below);
+
+    auto const height = static_cast<std::ptrdiff_t>(below.diff_ids.size());
+    auto diff_ids = under.diff_ids;
+    diff_ids.insert(diff_ids.end(), above.diff_ids.begin() + height, above.diff_ids.end());
+    image.config = detail::rebased_config(image, old_base, new_base, diff_ids);
+    image.layers.erase(image.layers.begin(), image.layers.begin() + height);
+    auto out = as_result(std::move(image), std::move(with));
+    out.base = std::move(new_base);
+    return out;
+}
+
+} // namespace shiplap
+
+// === shiplap/fwd.hpp ===
+
+// Names of the main types, for headers that only pass them on. Costs nothing to include.
+//
+// Not here: the exporter, gzip and estargz. They are templates over concepts, and whoever names a concept has
+// to include it.
+
+namespace shiplap {
+
+// bytes, digest
+class error;
+class executor_ref;
+class thread_pool;
+struct progress_event;
+class progress_ref;
+class digest;
+struct content_facts;
+struct sha256;
+struct sha512;
+
+// tar, codec
+struct timestamp;
+struct tar_entry;
+struct uncompressed;
+struct zstd;
+
+// image
+struct descriptor;
+struct platform;
+class reference;
+struct image_name;
+struct oci_media_types;
+struct docker_media_types;
+struct config_changes;
+struct image_config;
+struct image_manifest;
+struct image_index;
+struct layer_blob;
+struct attestation;
+
+// store, layer, sink
+class memory_store;
+class scratch_store;
+class layout_store;
+struct image_graph;
+struct directory_layer;
+struct diff_layer;
+class tar_layer;
+class any_layer_source;
+class memory_sink;
+class layout_sink;
+class oci_archive_sink;
+class docker_archive_sink;
+class filesystem_sink;
+
+// export
+struct default_env;
+struct base_image;
+struct build_result;
+struct export_options;
+struct exported_image;
+struct export_spec;
 
 } // namespace shiplap
 
