@@ -38,6 +38,7 @@ struct export_arguments : output_arguments {
     std::vector<std::string> inputs, attestations; ///< for all platforms
     std::vector<platform_arguments> platforms;     ///< none: this machine's; several make an index
     std::vector<std::string> labels, env, exposed;
+    std::vector<std::string> rebase; ///< two images, the old base and the new one, or none
     std::optional<std::string> from, entrypoint, cmd, config_file, metadata_file;
     std::string workdir, user;
 };

@@ -135,36 +135,61 @@ std::vector<std::string> parse_words(char const* option, std::string const& text
     return words;
 }
 
-location parse_base(export_arguments const& arguments, common_options const& common) {
-    auto where = parse_location("--from", *arguments.from, common.store);
+/// An image that a build needs, and where it lies, which outlives what is read of it.
+struct needed_image {
+    location where;
+    image_source source;
+};
+
+location parse_base(char const* option, std::string const& text, export_arguments const& arguments,
+                    common_options const& common) {
+    auto where = parse_location(option, text, common.store);
     if (where.path == "-" && is_read_from_input(arguments))
-        throw option_error{"--from", "standard input cannot be both the base image and the INPUT tar:-"};
+        throw option_error{option, "standard input cannot be both the base image and the INPUT tar:-"};
     if (where.transport == "rootfs")
-        throw option_error{"--from", "a root file system is no image; give it as the first INPUT: dir:" +
-                                         printable(where.path)};
+        throw option_error{option, "a root file system is no image; give it as the first INPUT: dir:" +
+                                       printable(where.path)};
     return where;
 }
 
-base_image read_base_from(image_source const& source, location const& where,
-                          std::optional<platform> const& wanted) {
+// That of --from, and the two of --rebase.
+std::vector<location> parse_bases(export_arguments const& arguments, common_options const& common) {
+    std::vector<location> out;
+    if (arguments.from) out.push_back(parse_base("--from", *arguments.from, arguments, common));
+    if (arguments.rebase.empty()) return out;
+    if (!arguments.from)
+        throw option_error{"--rebase", "needs --from IMAGE, the image that is built upon OLD"};
+    for (auto const& text : arguments.rebase) out.push_back(parse_base("--rebase", text, arguments, common));
+    if (std::count_if(out.begin(), out.end(), [](location const& one) { return one.path == "-"; }) > 1)
+        throw option_error{"--rebase", "only one image can come from standard input; write others to files"};
+    return out;
+}
+
+base_image read_image(needed_image const& from, std::optional<platform> const& wanted) {
     return std::visit(
         [&]<class Store>(Store const& store) {
             auto const layers = std::make_shared<interruptible_store<Store>>(store, transfer_size);
-            return read_base(layers, resolve_in(store, where), wanted);
+            return read_base(layers, resolve_in(store, from.where), wanted);
         },
-        source);
+        from.source);
 }
 
 // Puts the image below the new layers, or where there are none in their place.
-void build_upon(image_source const& source, location const& where, std::optional<platform> const& wanted,
+void build_upon(std::vector<needed_image> const& bases, std::optional<platform> const& wanted,
                 build_result& result) {
-    auto image = read_base_from(source, where, wanted);
+    auto image = read_image(bases.front(), wanted);
     if (!result.layers.empty()) {
         result.base = std::move(image);
         return;
     }
-    if (result.names.empty()) result.names = references_in(source, where);
-    result = as_result(std::move(image), std::move(result));
+    if (result.names.empty()) result.names = references_in(bases.front().source, bases.front().where);
+    if (bases.size() == 1) {
+        result = as_result(std::move(image), std::move(result));
+    } else {
+        auto const same = read_config(image.config, "configuration of the image").platform;
+        result = rebase(std::move(image), read_image(bases[1], same), read_image(bases[2], same),
+                        std::move(result));
+    }
 }
 
 // What all platforms have in common.
@@ -209,6 +234,10 @@ std::vector<platform_build> parse_builds(export_arguments const& arguments) {
     if (builds.empty()) builds.push_back({common, std::nullopt});
     if (builds.front().result.layers.empty() && !arguments.from)
         throw option_error{"INPUT", "is missing: name a directory or a tar file"};
+    for (auto const& build : builds)
+        if (!arguments.rebase.empty() && !build.result.layers.empty())
+            throw option_error{"--rebase",
+                               "does not go with an INPUT; export the image, then build upon that"};
     return builds;
 }
 
@@ -229,17 +258,16 @@ void export_images(export_arguments const& arguments, common_options const& comm
     progress_display display{parse_progress_style(common.progress)};
     refuse_misspelt_subcommand(arguments);
     auto const specs = parse_outputs(arguments, common);
-    std::optional<image_source> base_source; // outlives the layers that lie there
+    auto const base_locations = parse_bases(arguments, common);
+    std::vector<needed_image> bases;
     auto builds = parse_builds(arguments);
     keep_timestamps const timestamps;
     export_env_of_command env{shared_pool{common.jobs}, progress_ref{display}, timestamps_ref{timestamps},
                               open_registries(common, progress_ref{display})};
-    if (arguments.from) base_source.emplace(open_source(parse_base(arguments, common), env.registries));
+    for (auto const& where : base_locations) bases.push_back({where, open_source(where, env.registries)});
     begin_interruptible_work();
-    if (arguments.from) {
-        auto const where = parse_base(arguments, common);
-        for (auto& build : builds) build_upon(*base_source, where, build.wanted, build.result);
-    }
+    if (!bases.empty())
+        for (auto& build : builds) build_upon(bases, build.wanted, build.result);
     std::vector<build_result> results;
     results.reserve(builds.size());
     for (auto& build : builds) results.push_back(std::move(build.result));

@@ -185,6 +185,10 @@ class command_line {
         input_ = app_.add_option("INPUT", inputs_, "layers, bottom first")->type_name("...");
         add_value(app_, "--from", arguments_.from, "IMAGE",
                   "base image, below the layers; without any INPUT it is exported again");
+        app_.add_option("--rebase", arguments_.rebase,
+                        "two IMAGEs: that of --from is built upon OLD and goes upon NEW, without any INPUT")
+            ->type_name("OLD NEW")
+            ->expected(2);
         add_values(app_, "-o,--output", arguments_.outputs, "SPEC",
                    "type=image|registry|oci|docker|local|tar,key=value,...; repeatable");
         add_values(app_, "-t,--tag", arguments_.tags, "NAME", "name of the image; repeatable");
