@@ -188,7 +188,8 @@ class command_line {
         app_.add_option("--rebase", arguments_.rebase,
                         "two IMAGEs: that of --from is built upon OLD and goes upon NEW, without any INPUT")
             ->type_name("OLD NEW")
-            ->expected(2);
+            ->expected(2)
+            ->allow_extra_args(false);
         add_values(app_, "-o,--output", arguments_.outputs, "SPEC",
                    "type=image|registry|oci|docker|local|tar,key=value,...; repeatable");
         add_values(app_, "-t,--tag", arguments_.tags, "NAME", "name of the image; repeatable");
@@ -247,7 +248,7 @@ class command_line {
     }
 
     void declare_copy() {
-        copy_ = app_.add_subcommand("copy", "copy an image, bytes unchanged");
+        copy_ = app_.add_subcommand("copy", "copy an image, bytes unchanged, or convert it");
         add_value(*copy_, "SRC", source_, "", "IMAGE")->required();
         add_value(*copy_, "DST", destination_, "", "IMAGE; or rootfs:DIR, which extracts it");
         add_values(
