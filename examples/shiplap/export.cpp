@@ -260,6 +260,7 @@ void export_images(export_arguments const& arguments, common_options const& comm
     auto const specs = parse_outputs(arguments, common);
     auto const base_locations = parse_bases(arguments, common);
     std::vector<needed_image> bases;
+    bases.reserve(base_locations.size());
     auto builds = parse_builds(arguments);
     keep_timestamps const timestamps;
     export_env_of_command env{shared_pool{common.jobs}, progress_ref{display}, timestamps_ref{timestamps},

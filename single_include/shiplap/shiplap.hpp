@@ -7063,10 +7063,11 @@ S const& pointee(std::shared_ptr<S const> const& store) {
     return *store;
 }
 
-/// Reads the image that was found. Its configuration must be for `wanted`, if that is given.
-template <class Store>
+/// Reads the image that was found. Its configuration must be for `wanted`, if that is given. `contains` tells
+/// which layers the store has.
+template <class Store, class Contains>
 base_image read_found_image(Store const& store, selected_image const& image,
-                            std::optional<platform> const& wanted) {
+                            std::optional<platform> const& wanted, Contains contains) {
     auto const& from = pointee(store);
     auto const subject = "configuration " + image.manifest.config.digest.text() + " of the base image";
     base_image out{.root = image.root,
@@ -7083,7 +7084,7 @@ base_image read_found_image(Store const& store, selected_image const& image,
                                std::to_string(config.diff_ids.size()) + " diff_ids"};
     for (std::size_t i = 0; i < layers.size(); ++i) {
         auto facts = base_layer_facts(layers[i], config.diff_ids[i], config.created);
-        facts.only_named = !from.contains(layers[i].digest);
+        facts.only_named = !contains(layers[i].digest);
         facts.is_remote = remote_source<std::remove_cvref_t<decltype(from)>>;
         if (facts.only_named && facts.urls.empty())
             throw error{error_code::not_found, "read base image", layers[i].digest.text(),
@@ -7095,8 +7096,9 @@ base_image read_found_image(Store const& store, selected_image const& image,
 
 template <class Store>
 base_image read_base_from(Store const& store, descriptor const& root, std::optional<platform> const& wanted) {
-    return read_found_image(store, find_image(root, pointee(store), wanted ? *wanted : host_platform()),
-                            wanted);
+    auto const& from = pointee(store);
+    return read_found_image(store, find_image(root, from, wanted ? *wanted : host_platform()), wanted,
+                            [&](digest const& layer) { return from.contains(layer); });
 }
 
 } // namespace detail
@@ -12372,7 +12374,9 @@ template <class Store>
 class existing_reader {
   public:
     existing_reader(Store const& store, descriptor const& root)
-        : store_{store}, graph_{read_graph(root, pointee(store))} {}
+        : store_{store}, graph_{read_graph(root, pointee(store))} {
+        for (auto const& node : graph_.contents) there_.insert(node.what.digest);
+    }
 
     existing_image read() && {
         auto const index = graph_.indexes.find(graph_.root.digest);
@@ -12446,12 +12450,11 @@ class existing_reader {
 
     build_result result_of(descriptor const& entry) {
         auto known = read_.find(entry.digest); // under two platforms: its layers are packed once
-        if (known == read_.end())
-            known = read_
-                        .emplace(entry.digest,
-                                 as_result(read_found_image(
-                                     store_, {entry, graph_.manifests.at(entry.digest)}, std::nullopt)))
-                        .first;
+        if (known == read_.end()) {
+            auto image = read_found_image(store_, {entry, graph_.manifests.at(entry.digest)}, std::nullopt,
+                                          [&](digest const& layer) { return there_.contains(layer); });
+            known = read_.emplace(entry.digest, as_result(std::move(image))).first;
+        }
         auto out = known->second;
         out.kept->descriptor_annotations = entry.annotations;
         out.kept->platform = entry.platform;
@@ -12461,6 +12464,7 @@ class existing_reader {
     Store const& store_;
     image_graph graph_;
     existing_image out_;
+    std::set<digest> there_; // what the store has: it is not asked again
     std::map<digest, build_result> read_;
     std::map<std::string, std::size_t> places_; // of images in the results, by digest
 };
@@ -12749,6 +12753,7 @@ inline std::string rebased_config(base_image const& image, base_image const& old
     auto const [a, b] = std::pair{find_member(&below, "rootfs"), find_member(&under, "rootfs")};
     if (!are_same(a, b)) {
         std::vector<layer_blob> layers;
+        layers.reserve(diff_ids.size());
         for (auto const& id : diff_ids) layers.push_back({.blob = {id, 0}, .diff_id = id});
         set("rootfs", rootfs_json(layers));
     }
@@ -12839,6 +12844,7 @@ class filesystem_sink;
 // export
 struct default_env;
 struct base_image;
+struct existing_image;
 struct build_result;
 struct export_options;
 struct exported_image;

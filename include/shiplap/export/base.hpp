@@ -86,10 +86,11 @@ S const& pointee(std::shared_ptr<S const> const& store) {
     return *store;
 }
 
-/// Reads the image that was found. Its configuration must be for `wanted`, if that is given.
-template <class Store>
+/// Reads the image that was found. Its configuration must be for `wanted`, if that is given. `contains` tells
+/// which layers the store has.
+template <class Store, class Contains>
 base_image read_found_image(Store const& store, selected_image const& image,
-                            std::optional<platform> const& wanted) {
+                            std::optional<platform> const& wanted, Contains contains) {
     auto const& from = pointee(store);
     auto const subject = "configuration " + image.manifest.config.digest.text() + " of the base image";
     base_image out{.root = image.root,
@@ -106,7 +107,7 @@ base_image read_found_image(Store const& store, selected_image const& image,
                                std::to_string(config.diff_ids.size()) + " diff_ids"};
     for (std::size_t i = 0; i < layers.size(); ++i) {
         auto facts = base_layer_facts(layers[i], config.diff_ids[i], config.created);
-        facts.only_named = !from.contains(layers[i].digest);
+        facts.only_named = !contains(layers[i].digest);
         facts.is_remote = remote_source<std::remove_cvref_t<decltype(from)>>;
         if (facts.only_named && facts.urls.empty())
             throw error{error_code::not_found, "read base image", layers[i].digest.text(),
@@ -118,8 +119,9 @@ base_image read_found_image(Store const& store, selected_image const& image,
 
 template <class Store>
 base_image read_base_from(Store const& store, descriptor const& root, std::optional<platform> const& wanted) {
-    return read_found_image(store, find_image(root, pointee(store), wanted ? *wanted : host_platform()),
-                            wanted);
+    auto const& from = pointee(store);
+    return read_found_image(store, find_image(root, from, wanted ? *wanted : host_platform()), wanted,
+                            [&](digest const& layer) { return from.contains(layer); });
 }
 
 } // namespace detail

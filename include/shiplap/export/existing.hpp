@@ -19,8 +19,10 @@
 #include <shiplap/image/attestation_file.hpp>
 #include <shiplap/store/graph.hpp>
 
+#include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -78,7 +80,9 @@ template <class Store>
 class existing_reader {
   public:
     existing_reader(Store const& store, descriptor const& root)
-        : store_{store}, graph_{read_graph(root, pointee(store))} {}
+        : store_{store}, graph_{read_graph(root, pointee(store))} {
+        for (auto const& node : graph_.contents) there_.insert(node.what.digest);
+    }
 
     existing_image read() && {
         auto const index = graph_.indexes.find(graph_.root.digest);
@@ -152,12 +156,11 @@ class existing_reader {
 
     build_result result_of(descriptor const& entry) {
         auto known = read_.find(entry.digest); // under two platforms: its layers are packed once
-        if (known == read_.end())
-            known = read_
-                        .emplace(entry.digest,
-                                 as_result(read_found_image(
-                                     store_, {entry, graph_.manifests.at(entry.digest)}, std::nullopt)))
-                        .first;
+        if (known == read_.end()) {
+            auto image = read_found_image(store_, {entry, graph_.manifests.at(entry.digest)}, std::nullopt,
+                                          [&](digest const& layer) { return there_.contains(layer); });
+            known = read_.emplace(entry.digest, as_result(std::move(image))).first;
+        }
         auto out = known->second;
         out.kept->descriptor_annotations = entry.annotations;
         out.kept->platform = entry.platform;
@@ -167,6 +170,7 @@ class existing_reader {
     Store const& store_;
     image_graph graph_;
     existing_image out_;
+    std::set<digest> there_; // what the store has: it is not asked again
     std::map<digest, build_result> read_;
     std::map<std::string, std::size_t> places_; // of images in the results, by digest
 };
