@@ -549,7 +549,7 @@ def an_epoch_of_the_environment_counts_for_a_conversion(work):
 
 @table.row
 def one_image_becomes_a_tar_of_its_files(work):
-    multi(work, "a", "b", *BOTH[:2])  # an index, because of the attestation
+    multi(work, "a", "b", *BOTH[:2], "--annotation", "index:k=v")  # an index, because of the attestation
     code, _, err = run(work, "copy", "oci-layout:image", "-o", "type=tar,dest=files.tar")
     expect_equal(code, 0, err)
     expect_in("attestations have no place", err, "standard error")

@@ -313,6 +313,10 @@ TEST_CASE("annotations of an index in both families, by spec", "[existing]") {
     CHECK(oci.warnings.empty());
     CHECK(made_by("compression=gzip").second.annotations == annotation_map{{"i", "1"}});
 
+    auto files = export_spec::from(parse_attributes("type=tar,dest=" + (dir / "files.tar")));
+    keep_index_annotations(files, image);
+    CHECK(files.index_annotations.empty());
+
     auto const [docker, docker_index] = made_by("oci-mediatypes=false");
     CHECK(docker_index.media_type == docker_media_types::index);
     CHECK(docker_index.annotations.empty());

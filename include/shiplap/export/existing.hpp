@@ -201,9 +201,10 @@ inline void keep_index_annotations(export_options& options, existing_image const
 }
 
 /// The same for a spec. Annotations need OCI's media types, so it takes these; if Docker's were asked for, a
-/// warning says that the annotations are left out.
+/// warning says that the annotations are left out. Mere files have none.
 inline void keep_index_annotations(export_spec& spec, existing_image const& image) {
-    if (image.index_annotations.empty()) return;
+    bool const is_files = spec.type == output_type::local || spec.type == output_type::tar;
+    if (image.index_annotations.empty() || is_files) return;
     if (spec.docker_types_asked) {
         spec.warnings.emplace_back(
             "Docker's media types have no place for the annotations of the index: they "
