@@ -17,6 +17,7 @@
 #include <shiplap/codec/estargz.hpp>
 #include <shiplap/codec/estargz_footer.hpp>
 #include <shiplap/codec/estargz_json.hpp>
+#include <shiplap/codec/estargz_payload.hpp>
 #include <shiplap/codec/estargz_toc.hpp>
 #include <shiplap/codec/gzip.hpp>
 #include <shiplap/codec/gzip_decoder.hpp>
@@ -40,6 +41,7 @@
 #include <shiplap/export/option_values.hpp>
 #include <shiplap/export/plan.hpp>
 #include <shiplap/export/policies.hpp>
+#include <shiplap/export/ready_layer.hpp>
 #include <shiplap/export/rebase.hpp>
 #include <shiplap/export/result.hpp>
 #include <shiplap/export/spec.hpp>
@@ -115,6 +117,7 @@
 #include <shiplap/tar/header.hpp>
 #include <shiplap/tar/pax.hpp>
 #include <shiplap/tar/reader.hpp>
+#include <shiplap/tar/retimer.hpp>
 #include <shiplap/tar/scanner.hpp>
 #include <shiplap/tar/timestamps.hpp>
 #include <shiplap/tar/whiteout.hpp>

@@ -1369,15 +1369,17 @@ class gzip_decoder {
     /// Fills `into` as far as the stream goes; throws format_error on anything that is not gzip.
     template <byte_source In>
     std::size_t read(In& in, bytes_span into) {
-        static constexpr std::size_t most = std::size_t{1} << 30; // avail_out has 32 bits
-        auto const size = std::min(into.size(), most);
-        z_->next_out = reinterpret_cast<Bytef*>(into.data());
-        z_->avail_out = static_cast<uInt>(size);
-        while (z_->avail_out != 0 && (in_member_ || begin_member(in))) continue_member(in);
-        return size - z_->avail_out;
+        std::size_t filled = 0;
+        while (filled < into.size() && (in_member_ || begin_member(in)))
+            filled += read_member(in, into.subspan(filled));
+        return filled;
     }
 
-  private:
+    // Member by member, for who has to know where one begins:
+    //     while (decoder.begin_member(in))
+    //         while (auto const n = decoder.read_member(in, space)) ...
+
+    /// Begins the next member; false if the stream ends here. The one before must have been read to its end.
     template <byte_source In>
     bool begin_member(In& in) {
         auto const at = packed_.offset();
@@ -1391,9 +1393,25 @@ class gzip_decoder {
         }
         ::inflateReset(z_.get());
         in_member_ = true;
+        member_offset_ = at;
         return true;
     }
 
+    /// Fills `into` as far as the member goes; 0: it has ended.
+    template <byte_source In>
+    std::size_t read_member(In& in, bytes_span into) {
+        static constexpr std::size_t most = std::size_t{1} << 30; // avail_out has 32 bits
+        auto const size = std::min(into.size(), most);
+        z_->next_out = reinterpret_cast<Bytef*>(into.data());
+        z_->avail_out = static_cast<uInt>(size);
+        while (z_->avail_out != 0 && in_member_) continue_member(in);
+        return size - z_->avail_out;
+    }
+
+    /// Where in the packed stream the member starts that was begun last.
+    [[nodiscard]] std::uint64_t member_offset() const noexcept { return member_offset_; }
+
+  private:
     template <byte_source In>
     void continue_member(In& in) {
         if (!packed_.fill(in, 1))
@@ -1424,6 +1442,7 @@ class gzip_decoder {
     };
     std::unique_ptr<z_stream, closer> z_; // zlib keeps a pointer to it: it must not move
     detail::packed_input packed_;
+    std::uint64_t member_offset_ = 0;
     bool in_member_ = false;
 };
 
@@ -1833,13 +1852,18 @@ struct zlib_deflate {
 // === shiplap/codec/estargz_footer.hpp ===
 
 // The last 51 bytes of an eStargz blob: an empty gzip member whose extra field holds the offset of the member
-// with the table of contents (stargz-snapshotter, docs/estargz.md, "Footer"). No other library than the
-// standard one.
+// with the table of contents (stargz-snapshotter, docs/estargz.md, "Footer"); and the name of the only file in
+// that member. No other library than the standard one.
 
 namespace shiplap {
 
+/// The tar entry that holds the table of contents.
+inline constexpr std::string_view estargz_toc_name = "stargz.index.json";
+
 /// Size of the footer in bytes.
 inline constexpr std::size_t estargz_footer_size = 51;
+/// Of one of stargz.
+inline constexpr std::size_t stargz_footer_size = 47;
 
 /// The footer of a blob whose table of contents is at this offset.
 inline std::string estargz_footer(std::uint64_t toc_offset) {
@@ -1851,15 +1875,27 @@ inline std::string estargz_footer(std::uint64_t toc_offset) {
     return out;
 }
 
-/// The offset that a footer tells; nothing if these are not the last 51 bytes of an eStargz blob.
+/// The same as stargz had it, before there was eStargz: the extra field has no subfield.
+inline std::string stargz_footer(std::uint64_t toc_offset) {
+    return estargz_footer(toc_offset).replace(10, 6, std::string_view{"\x16\0", 2});
+}
+
+/// The footer of a blob whose table of contents is kept elsewhere.
+inline std::string external_toc_footer() {
+    return estargz_footer(0).replace(10, 28, std::string_view{"\x15\0SG\x11\0STARGZEXTERNALTOC", 23});
+}
+
+/// The offset that a footer tells, one of stargz as well; nothing if these are not the last bytes of such a
+/// blob, 51 or 47.
 inline std::optional<std::uint64_t> estargz_toc_offset(bytes_view footer) {
     auto const text = as_text(footer);
-    if (text.size() != estargz_footer_size) return {};
-    auto const digits = text.substr(16, 16);
+    bool const is_old = text.size() == stargz_footer_size;
+    if (!is_old && text.size() != estargz_footer_size) return {};
+    auto const digits = text.substr(is_old ? 12 : 16, 16);
     std::uint64_t offset = 0;
     if (std::from_chars(digits.data(), digits.data() + digits.size(), offset, 16).ec != std::errc{})
         return {};
-    if (text != estargz_footer(offset)) return {};
+    if (text != (is_old ? stargz_footer(offset) : estargz_footer(offset))) return {};
     return offset;
 }
 
@@ -2618,6 +2654,7 @@ inline constexpr tar_field name{0, 100}, mode{100, 8}, uid{108, 8}, gid{116, 8},
     mtime{136, 12}, checksum{148, 8}, type{156, 1}, link_name{157, 100}, magic{257, 6}, version{263, 2},
     user_name{265, 32}, group_name{297, 32}, device_major{329, 8}, device_minor{337, 8}, prefix{345, 155};
 inline constexpr tar_field star_prefix{345, 131}, star_trailer{508, 4};
+inline constexpr tar_field star_atime{476, 12}, star_ctime{488, 12}, gnu_atime{345, 12}, gnu_ctime{357, 12};
 } // namespace tar_fields
 
 /// Can an octal field hold this number? One byte is for the NUL behind the digits.
@@ -2658,12 +2695,23 @@ class tar_block {
         at(field)[0] = static_cast<char>(at(field)[0] | '\x80');
     }
 
+    /// The same for numbers that may be negative, which octal has none of.
+    constexpr void put_signed(tar_field field, std::int64_t number) noexcept {
+        if (number >= 0) return put_number(field, static_cast<std::uint64_t>(number));
+        for (auto i = field.size; i-- > 0; number >>= 8) at(field)[i] = static_cast<char>(number & 0xff);
+    }
+
+    /// Computes the checksum. The last step.
+    constexpr void put_checksum() noexcept {
+        put_octal({tar_fields::checksum.offset, 7}, checksums().as_unsigned);
+        at(tar_fields::checksum)[7] = ' ';
+    }
+
     /// Marks the block as POSIX ustar and computes its checksum. The last step.
     constexpr void seal() noexcept {
         put(tar_fields::magic, {"ustar\0", 6});
         put(tar_fields::version, "00");
-        put_octal({tar_fields::checksum.offset, 7}, checksums().as_unsigned);
-        at(tar_fields::checksum)[7] = ' ';
+        put_checksum();
     }
 
     // Reading -------------------------------------------------------------------------------------------
@@ -2674,9 +2722,12 @@ class tar_block {
         return all.substr(0, all.find('\0'));
     }
 
+    /// All bytes of the block.
+    [[nodiscard]] constexpr std::string_view all() const noexcept { return {bytes.data(), bytes.size()}; }
+
     /// All bytes of a field.
     [[nodiscard]] constexpr std::string_view raw(tar_field field) const noexcept {
-        return std::string_view{bytes.data(), bytes.size()}.substr(field.offset, field.size);
+        return all().substr(field.offset, field.size);
     }
 
     /// Octal digits, with spaces before and spaces or NULs behind; or base-256 in two's complement. An empty
@@ -3125,6 +3176,10 @@ class tar_scanner {
     [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
     /// Where the headers of the current entry start, extended ones included.
     [[nodiscard]] std::uint64_t entry_offset() const noexcept { return entry_offset_; }
+    /// Does the next byte belong to another entry, or to the end?
+    [[nodiscard]] bool between_entries() const noexcept {
+        return state_ == state::header && filled_ == 0 && !extended_ && !zero_block_seen_;
+    }
     /// Were both zero blocks seen?
     [[nodiscard]] bool at_end_marker() const noexcept { return state_ == state::trailer; }
     /// Did anything but zeros follow them?
@@ -3553,9 +3608,6 @@ class tar_writer {
 
 namespace shiplap {
 
-/// The tar entry that holds the table of contents.
-inline constexpr std::string_view estargz_toc_name = "stargz.index.json";
-
 /// The encoder stage of estargz: an annotating and extending encoder.
 template <deflate_backend Backend>
 class estargz_encoder {
@@ -3736,6 +3788,195 @@ struct basic_estargz {
 };
 
 using estargz = basic_estargz<>;
+
+} // namespace shiplap
+
+// === shiplap/codec/estargz_payload.hpp ===
+
+// estargz_payload: the archive in a layer that is packed with gzip. Of an eStargz blob that is what stood
+// there before the table of contents was added; of any other all that it unpacks to.
+//
+//     estargz_payload archive{packed, "layer.tar.gz", is_annotated, everything};
+//     transfer(archive, out);
+//
+// Made for streams: every byte is read once and from front to back, and memory does not grow with the table
+// of contents, which is skipped. It is the member that begins between two entries, or behind the last one,
+// with the header of its file. That nothing but a footer follows, and that this one tells the offset of that
+// very member, is found out later: until read() returned 0, nothing of the archive may be published.
+// A file of that name in any other gzip passes like others, unless it begins a member and is larger than 1 MiB.
+//
+// Some writers put the table of contents in front of the end of the archive: the two zero blocks that are
+// then missing are added. Also where a footer says that the table is kept elsewhere.
+
+namespace shiplap {
+
+namespace detail {
+
+/// A source that knows how much was read of it, and the last bytes of that. A byte_source.
+class ending_source {
+  public:
+    explicit ending_source(any_byte_source from) : from_{std::move(from)} {}
+
+    std::size_t read(bytes_span into) {
+        auto const n = from_.read(into);
+        size_ += n;
+        ending_ += as_text(into.first(n).last(std::min(n, estargz_footer_size)));
+        ending_.erase(0, ending_.size() - std::min(ending_.size(), estargz_footer_size));
+        return n;
+    }
+
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+    /// The last 51 bytes, if there are as many.
+    [[nodiscard]] bytes_view ending() const noexcept { return as_bytes(ending_); }
+
+  private:
+    any_byte_source from_;
+    std::uint64_t size_ = 0;
+    std::string ending_;
+};
+
+} // namespace detail
+
+/// A byte_source.
+class estargz_payload {
+  public:
+    /// `subject` names the layer in messages. `is_annotated`: its descriptor says that it is eStargz, so a
+    /// table of contents must be there. `everything` gets all that `packed` unpacks to, which is what a
+    /// diff_id is the digest of.
+    estargz_payload(any_byte_source packed, std::string subject, bool is_annotated, byte_sink_ref everything)
+        : packed_{std::move(packed)},
+          subject_{subject},
+          is_annotated_{is_annotated},
+          everything_{everything},
+          archive_{std::move(subject)} {}
+
+    /// Throws format_error if the bytes are no gzip or no tar, or the table of contents is not where it
+    /// should be.
+    std::size_t read(bytes_span into) {
+        if (into.empty()) return 0;
+        for (;;) {
+            if (auto const n = hand_out(into)) return n;
+            if (ended_) return 0;
+            if (auto const n = read_member(into)) {
+                scan(archive_, into.first(n));
+                return n;
+            }
+            begin_member();
+        }
+    }
+
+  private:
+    static constexpr std::size_t most_held = 1024 * 1024;
+
+    /// What is to be given before anything else is read.
+    std::size_t hand_out(bytes_span into) {
+        auto const n = ahead_.copy(reinterpret_cast<char*>(into.data()), into.size());
+        ahead_.erase(0, n);
+        return n;
+    }
+
+    std::size_t read_member(bytes_span into) {
+        auto const n = decoder_.read_member(packed_, into);
+        everything_.write(into.first(n));
+        return n;
+    }
+
+    void begin_member() {
+        if (!decoder_.begin_member(packed_)) return end_without_table();
+        if (!archive_.between_entries() && !archive_.at_end_marker()) return;
+        std::array<std::byte, tar_block_size> head;
+        std::size_t filled = 0;
+        while (auto const n = read_member(bytes_span{head}.subspan(filled))) filled += n;
+        auto const begin = bytes_view{head}.first(filled);
+        if (is_table_header(begin)) return read_table(begin);
+        scan(archive_, begin);
+        ahead_ = as_text(begin);
+    }
+
+    [[nodiscard]] static bool is_table_header(bytes_view begin) {
+        detail::tar_block block;
+        if (begin.size() != block.bytes.size()) return false;
+        std::copy_n(as_text(begin).begin(), block.bytes.size(), block.bytes.begin());
+        auto const type = block.raw(detail::tar_fields::type).front();
+        return block.text(detail::tar_fields::name) == estargz_toc_name && (type == '0' || type == '\0') &&
+               block.text(detail::tar_fields::prefix).empty() && block.intact();
+    }
+
+    /// Passes over the table of contents. An ordinary file of its name is handed out, if it is not too large
+    /// to wait for what follows it.
+    void read_table(bytes_view begin) {
+        auto const offset = decoder_.member_offset();
+        tar_scanner table{subject_};
+        auto entries = scan(table, begin);
+        ahead_ = as_text(begin);
+        std::string space(64 * std::size_t{1024}, '\0');
+        bytes_span const buffer{reinterpret_cast<std::byte*>(space.data()), space.size()};
+        while (entries == 1) {
+            auto const piece = bytes_view{buffer.first(read_member(buffer))};
+            if (piece.empty()) break;
+            entries += scan(table, piece);
+            if (ahead_.size() <= most_held) ahead_ += as_text(piece);
+        }
+        bool const is_whole = entries == 1 && table.at_end_marker() && !table.trailing_data();
+        bool const goes_on = is_whole && decoder_.begin_member(packed_);
+        if (goes_on && is_footer_of(offset)) {
+            ahead_.clear();
+            return end_archive();
+        }
+        if (goes_on || is_annotated_ || ahead_.size() > most_held)
+            fail("the member at offset " + std::to_string(offset) +
+                 " begins as the table of contents of eStargz does, but is not followed by the end of the "
+                 "layer and a footer that says so");
+        scan(archive_, as_bytes(ahead_));
+    }
+
+    /// With its two zero blocks, which some writers leave out.
+    void end_archive() {
+        if (archive_.between_entries()) ahead_.assign(2 * tar_block_size, '\0');
+        ended_ = true;
+    }
+
+    /// Is the member that has just begun the last one, and tells this offset?
+    [[nodiscard]] bool is_footer_of(std::uint64_t toc_offset) {
+        std::byte one{};
+        if (read_member({&one, 1}) != 0 || decoder_.begin_member(packed_)) return false;
+        auto const size = packed_.size() - decoder_.member_offset();
+        return size <= packed_.ending().size() &&
+               estargz_toc_offset(packed_.ending().last(static_cast<std::size_t>(size))) == toc_offset;
+    }
+
+    void end_without_table() {
+        auto const ending = packed_.ending();
+        if (as_text(ending).ends_with(external_toc_footer())) return end_archive();
+        auto told = estargz_toc_offset(ending);
+        if (!told) told = estargz_toc_offset(ending.last(std::min(ending.size(), stargz_footer_size)));
+        if (told)
+            fail("its footer says that the table of contents of eStargz is at offset " +
+                 std::to_string(*told) + ", where it is not");
+        if (is_annotated_) fail("its annotations say that it is eStargz, but it has no table of contents");
+        ended_ = true;
+    }
+
+    /// Returns the number of entries that begin in these bytes.
+    static unsigned scan(tar_scanner& archive, bytes_view in) {
+        unsigned entries = 0;
+        while (!in.empty()) entries += archive.next(in) == tar_scanner::event::entry ? 1 : 0;
+        return entries;
+    }
+
+    [[noreturn]] void fail(std::string reason) const {
+        throw format_error{"unpack", subject_, std::move(reason)};
+    }
+
+    detail::ending_source packed_;
+    std::string subject_;
+    bool is_annotated_;
+    byte_sink_ref everything_;
+    gzip_decoder decoder_;
+    tar_scanner archive_;
+    std::string ahead_;
+    bool ended_ = false;
+};
 
 } // namespace shiplap
 
@@ -5730,6 +5971,11 @@ inline platform checked_platform(std::string_view config, std::optional<platform
     return found;
 }
 
+inline std::string layer_type(layer_blob const& layer, media_type_table const& table) {
+    return layer.distributable ? std::string{table.layer(layer.encoding)}
+                               : foreign_layer_type(table.manifest, layer.encoding);
+}
+
 /// All of assemble() that does not depend on the digest algorithm.
 inline assembled_image assemble_with(digest_function digest_of, std::span<layer_blob const> layers,
                                      image_options const& options, media_type_table const& table) {
@@ -5746,8 +5992,7 @@ inline assembled_image assemble_with(digest_function digest_of, std::span<layer_
                             .config = config_descriptor,
                             .annotations = options.annotations};
     for (auto const& layer : layers) {
-        auto const media_type = layer.distributable ? std::string{table.layer(layer.encoding)}
-                                                    : foreign_layer_type(table.manifest, layer.encoding);
+        auto const media_type = layer_type(layer, table);
         if (media_type.empty())
             throw error{error_code::unsupported, "assemble image", layer.encoding,
                         "the family of " + std::string{table.manifest} +
@@ -5797,6 +6042,9 @@ assembled_index assemble_index(std::span<descriptor const> images, annotation_ma
 
 // Timestamp policies: entry time -> entry time, a pure function. Applied to the mtime of every entry that is
 // packed, whiteouts excepted (theirs is 0). Models: keep_timestamps, clamp_timestamps.
+//
+// A policy that takes notes of the entries has a member rule(), a timestamps_ref to the bare function, for the
+// other times that an archive holds.
 
 namespace shiplap {
 
@@ -5835,7 +6083,10 @@ struct clamp_timestamps {
 class timestamps_ref {
   public:
     timestamps_ref() noexcept
-        : object_{nullptr}, call_{[](void const*, timestamp time) { return time; }}, keeps_{true} {}
+        : object_{nullptr},
+          call_{[](void const*, timestamp time) { return time; }},
+          rule_call_{call_},
+          keeps_{true} {}
 
     template <timestamp_policy P>
         requires(!std::same_as<std::remove_cv_t<P>, timestamps_ref>)
@@ -5845,17 +6096,33 @@ class timestamps_ref {
           call_{[](void const* object, timestamp time) { return (*static_cast<P const*>(object))(time); }} {
         if constexpr (tells_if_it_keeps<P>) keeps_ = policy.keeps();
         if constexpr (limits_times<P>) latest_ = policy.latest();
+        rule_object_ = object_;
+        rule_call_ = call_;
+        if constexpr (requires { policy.rule(); }) {
+            timestamps_ref const rule = policy.rule();
+            rule_object_ = rule.object_;
+            rule_call_ = rule.call_;
+        }
     }
 
     timestamp operator()(timestamp time) const { return call_(object_, time); }
     /// True if it is known that every time stays as it is.
     [[nodiscard]] bool keeps() const noexcept { return keeps_; }
+    /// The same function, for times that are not an entry's mtime: nobody takes note of them.
+    [[nodiscard]] timestamps_ref rule() const noexcept {
+        auto bare = *this;
+        bare.object_ = rule_object_;
+        bare.call_ = rule_call_;
+        return bare;
+    }
     /// The limit of a policy that has one.
     [[nodiscard]] std::optional<timestamp> latest() const noexcept { return latest_; }
 
   private:
     void const* object_;
     timestamp (*call_)(void const*, timestamp);
+    void const* rule_object_ = nullptr;
+    timestamp (*rule_call_)(void const*, timestamp) = nullptr;
     bool keeps_ = false;
     std::optional<timestamp> latest_;
 };
@@ -5890,6 +6157,10 @@ class timestamps_ref {
 // Models: directory_layer, diff_layer, tar_layer; existing_blob (a stored_layer); any_layer_source.
 
 namespace shiplap {
+
+/// How BuildKit marks a layer in which no time is later than this one, in seconds since 1970: who sees the mark
+/// need not rewrite it again.
+inline constexpr char rewritten_annotation[] = "buildkit/rewritten-timestamp";
 
 /// What the surroundings lend to a layer source.
 struct layer_context {
@@ -6313,6 +6584,194 @@ class tree_walker {
 
 } // namespace shiplap
 
+// === shiplap/tar/retimer.hpp ===
+
+// tar_retimer: an archive with other times and nothing else changed: order, names, owners, formats, unknown
+// records and payload stay to the byte. It goes along with the scanner that parses the archive, and gets what
+// that one took off its input:
+//
+//     tar_retimer retimer{clamp_timestamps{limit}};
+//     while (!in.empty()) {
+//         auto const before = in;
+//         auto const event = scanner.next(in);
+//         retimer.pass(before.first(before.size() - in.size()), event, scanner, out);
+//     }
+//     scanner.finish();
+//     retimer.finish(out);
+//
+// Each place that holds a time is mapped for itself: the field of every header, also of extended ones, the
+// access and change times of GNU tar and star, the records mtime, atime and ctime of PAX, also global ones.
+// A changed mtime moves from its record into the field if that can hold it, as it would have been written in
+// the first place. Whiteouts of time 0 stay. A field holds whole seconds, so a fraction that the policy makes is
+// lost there. What is behind the two zero blocks is dropped.
+
+namespace shiplap {
+
+class tar_retimer {
+  public:
+    /// Refers to the policy.
+    explicit tar_retimer(timestamps_ref time) : time_{time} {}
+
+    /// The next piece of the archive, as `scanner` just took it with `event`.
+    template <byte_sink Out>
+    void pass(bytes_view taken, tar_scanner::event event, tar_scanner const& scanner, Out& out) {
+        if (event == tar_scanner::event::payload) return out.write(taken);
+        while (!taken.empty()) {
+            auto const size = wanted_ < taken.size() ? static_cast<std::size_t>(wanted_) : taken.size();
+            auto const piece = taken.first(size);
+            taken = taken.subspan(size);
+            wanted_ -= size;
+            if (part_ == part::verbatim)
+                out.write(piece);
+            else if (part_ == part::records)
+                body_ += as_text(piece);
+            else if (part_ == part::block)
+                std::copy_n(as_text(piece).begin(), size,
+                            block_.bytes.end() - static_cast<std::ptrdiff_t>(wanted_ + size));
+            if (wanted_ != 0) continue;
+            if (part_ == part::block && event == tar_scanner::event::entry && taken.empty())
+                write_entry(scanner.entry(), out);
+            else
+                end_part(out);
+        }
+    }
+
+    /// The archive is complete: ends it.
+    template <byte_sink Out>
+    void finish(Out& out) {
+        out.write(as_bytes(std::string(2 * tar_block_size, '\0')));
+    }
+
+  private:
+    enum class part {
+        block,    // a header, or the end
+        verbatim, // padding, or a name of GNU tar
+        records,  // the body of a PAX header and its padding
+        trailer,  // the end and what is behind it
+    };
+
+    void expect(part what, std::uint64_t size) noexcept {
+        part_ = size == 0 ? part::block : what;
+        wanted_ = size == 0 ? tar_block_size : size;
+    }
+
+    template <byte_sink Out>
+    void write_entry(tar_entry const& entry, Out& out) {
+        bool const is_whiteout =
+            is_reserved_name(std::string_view{entry.name}.substr(entry.name.rfind('/') + 1));
+        if (!is_whiteout || entry.mtime != timestamp{}) retime_block();
+        if (auto const moved = std::exchange(moved_mtime_, std::nullopt)) {
+            block_.put_signed(detail::tar_fields::mtime, *moved);
+            block_.put_checksum();
+        }
+        out.write(as_bytes(block_.all()));
+        expect(part::verbatim, tar_padding(entry.size)); // the payload does not come here
+    }
+
+    template <byte_sink Out>
+    void end_part(Out& out) {
+        if (part_ == part::records) return write_records(out);
+        if (part_ != part::block) return expect(part::block, tar_block_size);
+        if (block_.is_zero()) return expect(part::trailer, std::numeric_limits<std::uint64_t>::max());
+        retime_block();
+        body_size_ = static_cast<std::size_t>(block_.number(detail::tar_fields::size).value_or(0));
+        auto const size = body_size_ + tar_padding(body_size_);
+        auto const type = block_.raw(detail::tar_fields::type).front();
+        bool const is_pax = type == 'x' || type == 'g';
+        if (!is_pax || size == 0) out.write(as_bytes(block_.all())); // else its size may change
+        body_.clear();
+        expect(is_pax ? part::records : part::verbatim, size);
+    }
+
+    template <byte_sink Out>
+    void write_records(Out& out) {
+        auto const records = retimed_records();
+        expect(part::block, tar_block_size);
+        if (records.empty() && body_size_ != 0) return;
+        if (records.size() != body_size_) {
+            block_.put_octal(detail::tar_fields::size, records.size());
+            block_.put_checksum();
+        }
+        out.write(as_bytes(block_.all()));
+        out.write(as_bytes(records + std::string(tar_padding(records.size()), '\0')));
+    }
+
+    std::string retimed_records() {
+        std::string records;
+        bool const is_global = block_.raw(detail::tar_fields::type).front() == 'g';
+        unsigned mtimes = 0;
+        each_record([&](detail::pax_record const& record, std::string_view) {
+            if (record.key == "mtime") ++mtimes;
+        });
+        if (is_global && mtimes != 0) global_mtime_ = true;
+        bool const may_move = !is_global && !global_mtime_ && mtimes == 1;
+        each_record([&](detail::pax_record const& record, std::string_view whole) {
+            auto const time = time_of(record);
+            auto const mapped = time ? time_(*time) : timestamp{};
+            if (!time || mapped == *time)
+                records += whole;
+            else if (record.key == "mtime" && may_move && fits_field(mapped))
+                moved_mtime_ = mapped.seconds;
+            else
+                detail::append_pax_record(records, record.key, detail::pax_time(mapped));
+        });
+        return records;
+    }
+
+    /// Calls `action(record, its bytes)` for each record of the body.
+    template <class Action>
+    void each_record(Action action) const {
+        std::string_view rest{body_.data(), body_size_};
+        while (!rest.empty()) {
+            auto const all = rest;
+            auto const record = detail::take_pax_record(rest);
+            if (!record) return; // the scanner refuses it
+            action(*record, all.substr(0, all.size() - rest.size()));
+        }
+    }
+
+    [[nodiscard]] static std::optional<timestamp> time_of(detail::pax_record const& record) {
+        if (record.key != "mtime" && record.key != "atime" && record.key != "ctime") return {};
+        return detail::parse_pax_time(record.value);
+    }
+
+    [[nodiscard]] static bool fits_field(timestamp time) noexcept {
+        return time.nanoseconds == 0 &&
+               detail::fits_octal(detail::tar_fields::mtime, static_cast<std::uint64_t>(time.seconds));
+    }
+
+    void retime_block() {
+        using namespace detail;
+        retime_field(tar_fields::mtime);
+        auto const dialect = block_.dialect();
+        if (dialect != tar_dialect::gnu && dialect != tar_dialect::star) return;
+        bool const is_gnu = dialect == tar_dialect::gnu;
+        for (auto const field : {is_gnu ? tar_fields::gnu_atime : tar_fields::star_atime,
+                                 is_gnu ? tar_fields::gnu_ctime : tar_fields::star_ctime})
+            if (block_.raw(field).front() != '\0') retime_field(field); // else it is not there
+    }
+
+    void retime_field(detail::tar_field field) {
+        auto const seconds = block_.number(field);
+        if (!seconds) return;
+        auto const mapped = time_(timestamp{*seconds, 0}).seconds;
+        if (mapped == *seconds) return;
+        block_.put_signed(field, mapped);
+        block_.put_checksum();
+    }
+
+    timestamps_ref time_;
+    part part_ = part::block;
+    std::uint64_t wanted_ = tar_block_size; // bytes of part_ that are missing
+    detail::tar_block block_;
+    std::string body_; // of the PAX header block_
+    std::size_t body_size_ = 0;
+    std::optional<std::int64_t> moved_mtime_; // from a record to the field of the next entry
+    bool global_mtime_ = false;               // there is a record that would take its place
+};
+
+} // namespace shiplap
+
 // === shiplap/layer/tar.hpp ===
 
 // tar_layer: a tar archive becomes a layer. It may be packed with gzip or zstd, and come from a file or,
@@ -6323,8 +6782,8 @@ class tree_walker {
 //
 // The bytes of the archive pass as they are, so that the diff_id is the digest of that very tar; they are
 // parsed on the way, and what is no whole and harmless archive is refused: truncated, without its end marker,
-// with names that lead out of the root. Only where timestamps have to change is every entry written anew, and
-// the padding at the end dropped.
+// with names that lead out of the root. Where timestamps have to change, those alone do (tar/retimer.hpp), and
+// the padding at the end is dropped.
 
 namespace shiplap {
 
@@ -6391,6 +6850,46 @@ inline void check_entry(tar_entry const& entry, std::string const& archive, std:
     }
 }
 
+/// Does what reads `archive`: decoders do not know where their bytes come from.
+template <class Action>
+auto naming_archive(std::string const& archive, Action action) {
+    try {
+        return action();
+    } catch (error& problem) {
+        if (problem.subject() != archive) problem.within("'" + printable(archive) + "'");
+        throw;
+    }
+}
+
+/// Moves an archive, which `name` names, into a layer. Throws unless it is whole and harmless.
+template <byte_source In, byte_sink Out>
+void pass_archive(In& plain, std::string const& name, Out& out, layer_context const& context) {
+    tar_scanner scanner{name};
+    bool const keeps = context.time.keeps();
+    tar_retimer retimer{context.time.rule()};
+
+    auto const space = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
+    bytes_span const buffer{space.get(), transfer_size};
+    while (auto const n = naming_archive(name, [&] { return plain.read(buffer); })) {
+        for (bytes_view rest = buffer.first(n); !rest.empty();) {
+            auto const before = rest;
+            auto const event = scanner.next(rest);
+            if (event == tar_scanner::event::entry) {
+                check_entry(scanner.entry(), name, scanner.entry_offset());
+                static_cast<void>(context.time(scanner.entry().mtime)); // the policy may take note of it
+            }
+            if (!keeps) retimer.pass(before.first(before.size() - rest.size()), event, scanner, out);
+        }
+        if (keeps) out.write(buffer.first(n));
+    }
+    scanner.finish();
+    if (!scanner.at_end_marker())
+        throw format_error{"read tar", name,
+                           "truncated: ends at offset " + std::to_string(scanner.offset()) +
+                               " without the two zero blocks that end an archive"};
+    if (!keeps) retimer.finish(out);
+}
+
 } // namespace detail
 
 class tar_layer {
@@ -6411,10 +6910,10 @@ class tar_layer {
             if (!*stream_)
                 throw error{error_code::unsupported, "read tar", name_,
                             "is a stream and can be packed only once"};
-            return convert(std::exchange(*stream_, std::nullopt).value(), out, context);
+            return pass(std::exchange(*stream_, std::nullopt).value(), out, context);
         }
         detail::watched_file file{name_};
-        convert(byte_source_ref{file}, out, context);
+        pass(byte_source_ref{file}, out, context);
         file.check();
     }
 
@@ -6433,45 +6932,9 @@ class tar_layer {
 
   private:
     template <byte_sink Out>
-    void convert(any_byte_source packed, Out& out, layer_context const& context) const {
-        auto plain = naming_archive([&] { return decode_any(std::move(packed)); });
-        tar_scanner scanner{name_};
-        std::optional<tar_writer<Out>> rewriter;
-        if (!context.time.keeps()) rewriter.emplace(out);
-
-        auto const space = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
-        bytes_span const buffer{space.get(), transfer_size};
-        while (auto const n = naming_archive([&] { return plain.read(buffer); })) {
-            for (bytes_view rest = buffer.first(n); !rest.empty();) {
-                auto const event = scanner.next(rest);
-                if (event == tar_scanner::event::entry) {
-                    detail::check_entry(scanner.entry(), name_, scanner.entry_offset());
-                    auto entry = scanner.entry();
-                    entry.mtime = context.time(entry.mtime);
-                    if (rewriter) rewriter->entry(entry);
-                } else if (event == tar_scanner::event::payload && rewriter) {
-                    rewriter->write(scanner.payload());
-                }
-            }
-            if (!rewriter) out.write(buffer.first(n));
-        }
-        scanner.finish();
-        if (!scanner.at_end_marker())
-            throw format_error{"read tar", name_,
-                               "truncated: ends at offset " + std::to_string(scanner.offset()) +
-                                   " without the two zero blocks that end an archive"};
-        if (rewriter) rewriter->finish();
-    }
-
-    // Decoders do not know where their bytes come from.
-    template <class Action>
-    auto naming_archive(Action action) const {
-        try {
-            return action();
-        } catch (error& problem) {
-            if (problem.subject() != name_) problem.within("'" + printable(name_) + "'");
-            throw;
-        }
+    void pass(any_byte_source packed, Out& out, layer_context const& context) const {
+        auto plain = detail::naming_archive(name_, [&] { return decode_any(std::move(packed)); });
+        detail::pass_archive(plain, name_, out, context);
     }
 
     std::string name_;
@@ -6639,6 +7102,35 @@ class packed_layer_source {
     bool checked_ = false;
 };
 
+namespace detail {
+
+struct updating_sink {
+    digest_hasher& hasher;
+    void write(bytes_view in) const { hasher.update(in); }
+};
+
+/// A source whose bytes somebody else sees, too.
+struct observed_source {
+    any_byte_source from;
+    byte_sink_ref seen;
+    std::size_t read(bytes_span into) {
+        auto const n = from.read(into);
+        seen.write(into.first(n));
+        return n;
+    }
+};
+
+/// The archive in the layer `packed`. `seen` gets all that it unpacks to.
+inline any_byte_source archive_in(layer_blob const& facts, any_byte_source packed, std::string name,
+                                  byte_sink_ref seen) {
+    if (facts.encoding == "gzip")
+        return estargz_payload{std::move(packed), std::move(name),
+                               facts.annotations.contains(toc_digest_annotation), seen};
+    return observed_source{decode_as(facts.encoding, std::move(packed)), seen};
+}
+
+} // namespace detail
+
 template <class F>
 concept opens_reader = std::invocable<F const&> && replayable_source<std::invoke_result_t<F const&>>;
 
@@ -6662,11 +7154,20 @@ struct existing_blob {
         return packed_layer_source{open(), facts.encoding, facts.blob.digest};
     }
 
-    /// The tar in it, for a layer that is to be packed anew in another encoding. Throws as tar_layer does.
+    /// The tar in it, for a layer that is to be packed anew: in another encoding, with other times. Of an
+    /// eStargz blob that is the one it was made of. Throws as tar_layer does; format_error for a table of
+    /// contents that is not where it should be; at its end digest_mismatch if the blob does not unpack to
+    /// what `facts.diff_id` promises.
     template <byte_sink Out>
     void write_tar(Out& out, layer_context const& context) const {
-        tar_layer{decode_as(facts.encoding, any_byte_source{reader()}), description()}.write_tar(out,
-                                                                                                 context);
+        digest_hasher everything{facts.diff_id};
+        detail::updating_sink seen{everything};
+        auto archive = detail::archive_in(facts, any_byte_source{reader()}, description(), seen);
+        detail::pass_archive(archive, description(), out, context);
+        if (auto const found = everything.finish(); found != facts.diff_id)
+            throw digest_mismatch{"unpack layer", facts.blob.digest.text(),
+                                  "unpacked it has digest " + found.text() +
+                                      ", the configuration of its image says " + facts.diff_id.text()};
     }
 
     [[nodiscard]] std::uint64_t estimated_size() const noexcept { return facts.blob.size; }
@@ -7021,7 +7522,7 @@ namespace detail {
 /// Those of a base layer's annotations that are true of the blob, wherever it is, and that exporters make.
 inline void drop_foreign_annotations(layer_blob& layer) {
     static constexpr std::array<std::string_view, 5> known{
-        toc_digest_annotation, "io.containers.estargz.uncompressed-size", "buildkit/rewritten-timestamp",
+        toc_digest_annotation, "io.containers.estargz.uncompressed-size", rewritten_annotation,
         "containerd.io/snapshot/overlaybd/blob-digest", "containerd.io/snapshot/overlaybd/blob-size"};
     std::erase_if(layer.annotations, [](auto const& one) {
         return std::find(known.begin(), known.end(), one.first) == known.end();
@@ -7047,9 +7548,9 @@ inline layer_blob base_layer_facts(descriptor const& layer, digest const& diff_i
                      .encoding = std::string{layer_encoding(layer.media_type)},
                      .annotations = layer.annotations,
                      .created_by = "layer of the base image",
-                     .distributable = !is_foreign_layer(layer.media_type)};
+                     .distributable = !is_foreign_layer(layer.media_type),
+                     .urls = layer.urls};
     if (created) facts.created = created->at;
-    if (!facts.distributable) facts.urls = layer.urls;
     return facts;
 }
 
@@ -7086,7 +7587,7 @@ base_image read_found_image(Store const& store, selected_image const& image,
         auto facts = base_layer_facts(layers[i], config.diff_ids[i], config.created);
         facts.only_named = !contains(layers[i].digest);
         facts.is_remote = remote_source<std::remove_cvref_t<decltype(from)>>;
-        if (facts.only_named && facts.urls.empty())
+        if (facts.only_named && (facts.distributable || facts.urls.empty()))
             throw error{error_code::not_found, "read base image", layers[i].digest.text(),
                         "the source does not have this layer " + std::to_string(i + 1)};
         out.layers.emplace_back(blob_in_store(store, std::move(facts)));
@@ -7777,7 +8278,7 @@ struct kept_facts {
 
 /// What a build made for one platform: the input of an export.
 struct build_result {
-    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`
+    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`, whose times stay
     std::optional<shiplap::platform> platform{}; ///< none: that of `config`, or else this machine's
     std::optional<std::string> config{}; ///< to start from, JSON; none: that of `base`, or else a minimal one
     config_changes changes{};            ///< applied to the configuration
@@ -7809,11 +8310,14 @@ struct export_options {
     annotation_map index_descriptor_annotations{}; ///< in index.json
     std::optional<std::int64_t> epoch{}; ///< seconds since 1970: no time in config or history is later
     bool force_compression = false;      ///< repack layers that come as blobs with the exporter's codec
-    bool annotate_created = true;        ///< descriptor annotation org.opencontainers.image.created
-    std::string unnamed_as{};            ///< ref.name of an image without names; empty: none
-    bool by_digest = false;              ///< names have no tags: the image is known as <name>@<digest>
-    std::string dangling_prefix{};       ///< one more name: <prefix>@<digest>; empty: none
-    bool canonical_names = false;        ///< stores also know it as <name>@<digest>
+    /// Layers that name URLs keep them and a media type that keeps them out of registries; otherwise all whose
+    /// bytes are at hand become distributable.
+    bool prefer_nondistributable = false;
+    bool annotate_created = true;  ///< descriptor annotation org.opencontainers.image.created
+    std::string unnamed_as{};      ///< ref.name of an image without names; empty: none
+    bool by_digest = false;        ///< names have no tags: the image is known as <name>@<digest>
+    std::string dangling_prefix{}; ///< one more name: <prefix>@<digest>; empty: none
+    bool canonical_names = false;  ///< stores also know it as <name>@<digest>
     attestation_form attestations_as = attestation_form::image;
     bool attestations_inline = true; ///< attestations that are inline_only count, too
 };
@@ -8012,12 +8516,12 @@ struct newest_timestamp {
     }
     [[nodiscard]] bool keeps() const noexcept { return policy.keeps(); }
     [[nodiscard]] std::optional<timestamp> latest() const noexcept { return policy.latest(); }
+    [[nodiscard]] timestamps_ref rule() const noexcept { return policy.rule(); }
 };
 
-/// As BuildKit marks a layer whose times were rewritten: who sees the mark need not rewrite it again.
 inline annotation_map rewrite_annotations(std::optional<timestamp> const& latest) {
     if (!latest) return {};
-    return {{"buildkit/rewritten-timestamp", std::to_string(latest->seconds)}};
+    return {{rewritten_annotation, std::to_string(latest->seconds)}};
 }
 
 } // namespace detail
@@ -8072,6 +8576,151 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
 }
 
 } // namespace shiplap
+
+// === shiplap/export/ready_layer.hpp ===
+
+// ready_layer: from the layers of a build to blobs, each packed or taken as it is.
+//
+//   layer                            becomes
+//   not packed yet                   packed with the exporter's codec
+//   stored, of the base              the same blob; with force_compression packed anew unless the codec made it
+//   stored, above the base           the same; and where times are limited packed anew, with those times,
+//                                    unless its annotation says that this was done already
+//   stored, but only named by URLs   stays where it is; an error if its times were to change
+//
+// What is packed anew is a new blob: it is distributable and has no URLs.
+
+namespace shiplap::detail {
+
+/// Whether a packed layer is what codec C would make: the same encoding, and indexed if C's are. The level
+/// does not count.
+template <codec C>
+bool is_packed_as(layer_blob const& facts) {
+    bool const is_indexed = facts.encoding == "gzip" && facts.annotations.contains(toc_digest_annotation);
+    return facts.encoding == C::encoding && is_indexed == annotating_encoder<encoder_of<C>>;
+}
+
+/// Whether a packed layer may hold times that are to be changed.
+inline bool needs_rewriting(layer_blob const& facts, timestamps_ref time) {
+    if (time.keeps()) return false;
+    auto const limit = time.latest();
+    auto const mark = facts.annotations.find(rewritten_annotation);
+    return !limit || mark == facts.annotations.end() || mark->second != std::to_string(limit->seconds);
+}
+
+/// What the history says of a stored layer does not depend on how it is packed.
+inline void inherit_history(layer_blob& packed, layer_blob const& from) {
+    packed.created_by = from.created_by;
+    packed.created = from.created;
+}
+
+/// A layer that is ready for assembly.
+struct ready_layer {
+    layer_blob facts;
+    std::optional<any_layer_source> elsewhere{}; ///< not in the store; used as it is
+};
+
+/// Packs one layer, unless it is fine as it is. `env` is an env_ref, so that this is compiled once.
+template <digest_algorithm D, codec C, blob_store S>
+ready_layer make_ready(any_layer_source const& layer, C const& how, S& store, bool force, env_ref env) {
+    auto const stored = layer.stored();
+    if (!stored) return {pack<D>(layer, how, store, env)};
+    bool const rewrite = needs_rewriting(*stored, env.timestamps);
+    if (rewrite && stored->only_named)
+        throw error{error_code::unsupported, "rewrite timestamps", stored->blob.digest.text(),
+                    "the layer is not here, only named by URLs, from which nothing is fetched"};
+    if (!rewrite && (!force || is_packed_as<C>(*stored) || stored->only_named)) return {*stored, layer};
+    ready_layer ready{pack<D>(layer, how, store, env)};
+    inherit_history(ready.facts, *stored);
+    return ready;
+}
+
+/// The layers that were made ready for the platforms of one image, so that what several have in common is packed once.
+class shared_layers {
+  public:
+    /// What became of this source, or of another with the same packed bytes.
+    [[nodiscard]] std::optional<ready_layer> find(any_layer_source const& source) const {
+        auto const stored = source.stored();
+        for (auto const& [known, ready] : layers_) {
+            if (known.is_same_as(source)) return ready;
+            if (!stored || !is_same_blob(known.stored(), *stored)) continue;
+            if (ready.elsewhere) return ready_layer{*stored, source};
+            auto same = ready;
+            inherit_history(same.facts, *stored);
+            return same;
+        }
+        return {};
+    }
+    void add(any_layer_source source, ready_layer ready) {
+        layers_.emplace_back(std::move(source), std::move(ready));
+    }
+
+  private:
+    static bool is_same_blob(std::optional<layer_blob> const& one, layer_blob const& other) {
+        return one && one->blob.digest == other.blob.digest && one->urls == other.urls &&
+               one->diff_id == other.diff_id && one->encoding == other.encoding &&
+               one->annotations == other.annotations;
+    }
+
+    std::vector<std::pair<any_layer_source, ready_layer>> layers_;
+};
+
+/// Hands each layer to `take` as soon as it is ready, bottom first.
+template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
+void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, shared_layers& shared,
+              Take& take) {
+    std::size_t number = 0;
+    auto const make = [&](any_layer_source const& layer, env_ref lent) {
+        try {
+            return make_ready<D>(layer, how, store, force, lent);
+        } catch (error& failure) {
+            failure.within("layer " + std::to_string(number) + " (" + printable(layer.description()) + ")");
+            throw;
+        }
+    };
+    if (result.base) {
+        keep_timestamps const keep; // the base was made when it was made
+        env_ref kept{env};
+        kept.timestamps = timestamps_ref{keep};
+        for (auto const& layer : result.base->layers) {
+            ++number;
+            auto ready = make(layer, kept);
+            if (ready.elsewhere) drop_foreign_annotations(ready.facts);
+            take(std::move(ready));
+        }
+    }
+    for (auto const& layer : result.layers) {
+        ++number;
+        auto ready = shared.find(layer);
+        if (!ready) {
+            ready = make(layer, env_ref{env});
+            shared.add(layer, *ready);
+        }
+        take(std::move(*ready));
+    }
+}
+
+/// Whether a layer goes by its distributable media type, and registries get it: see
+/// export_options::prefer_nondistributable.
+inline void choose_distribution(layer_blob& layer, export_options const& options,
+                                media_type_table const& types, std::vector<std::string>& warnings) {
+    auto const warn = [&](std::string const& what) {
+        auto text = "layer " + layer.blob.digest.text() + " " + what;
+        if (std::find(warnings.begin(), warnings.end(), text) == warnings.end())
+            warnings.push_back(std::move(text));
+    };
+    layer.distributable = !layer.only_named;
+    if (layer.only_named)
+        return warn("is only named by URLs, from which nothing is fetched: it stays non-distributable");
+    if (options.prefer_nondistributable && !layer.urls.empty()) {
+        layer.distributable = layer.encoding == "zstd" && types.manifest == docker_media_types::manifest;
+        if (layer.distributable)
+            warn("becomes distributable: Docker has no media type for a non-distributable one in zstd");
+    }
+    if (layer.distributable) layer.urls.clear();
+}
+
+} // namespace shiplap::detail
 
 // === shiplap/sink/overall_progress.hpp ===
 
@@ -8510,94 +9159,6 @@ void put_text(std::string const& text, descriptor const& what, S& store) {
     blob.commit({what.digest, text.size()});
 }
 
-/// Whether a packed layer is what codec C would make: the same encoding, and indexed if C's are. The level
-/// does not count.
-template <codec C>
-bool is_packed_as(layer_blob const& facts) {
-    return facts.encoding == C::encoding &&
-           facts.annotations.contains(toc_digest_annotation) == annotating_encoder<encoder_of<C>>;
-}
-
-/// A layer that is ready for assembly.
-struct ready_layer {
-    layer_blob facts;
-    std::optional<any_layer_source> elsewhere{}; ///< not in the store; used as it is
-};
-
-/// Packs one layer, unless it is fine as it is. `env` is an env_ref, so that this is compiled once.
-template <digest_algorithm D, codec C, blob_store S>
-ready_layer make_ready(any_layer_source const& layer, C const& how, S& store, bool force, env_ref env) {
-    auto const stored = layer.stored();
-    if (stored && (!force || is_packed_as<C>(*stored) || !stored->distributable)) return {*stored, layer};
-    return {pack<D>(layer, how, store, env)};
-}
-
-/// Completes a layer of an image that was packed anew, and throws if it is not what its configuration promised.
-/// It is that only if its entries keep their times.
-template <codec C>
-void complete_repacked(layer_blob& packed, layer_blob const& from, bool keeps_times) {
-    packed.created_by = from.created_by;
-    packed.created = from.created;
-    bool const is_comparable = keeps_times && !extending_encoder<encoder_of<C>> &&
-                               packed.diff_id.algorithm() == from.diff_id.algorithm();
-    if (is_comparable && packed.diff_id != from.diff_id)
-        throw digest_mismatch{"unpack layer", from.blob.digest.text(),
-                              "unpacked it has digest " + packed.diff_id.text() +
-                                  ", the configuration of its image says " + from.diff_id.text()};
-}
-
-/// The layers that were made ready for the platforms of one image, so that what several have in common is packed once.
-class shared_layers {
-  public:
-    [[nodiscard]] ready_layer const* find(any_layer_source const& source) const {
-        for (auto const& [known, ready] : layers_)
-            if (known.is_same_as(source)) return &ready;
-        return nullptr;
-    }
-    void add(any_layer_source source, ready_layer ready) {
-        layers_.emplace_back(std::move(source), std::move(ready));
-    }
-
-  private:
-    std::vector<std::pair<any_layer_source, ready_layer>> layers_;
-};
-
-/// Hands each layer to `take` as soon as it is ready, bottom first.
-template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
-void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, shared_layers& shared,
-              Take& take) {
-    std::size_t number = 0;
-    auto const make = [&](any_layer_source const& layer, env_ref lent) {
-        try {
-            return make_ready<D>(layer, how, store, force, lent);
-        } catch (error& failure) {
-            failure.within("layer " + std::to_string(number) + " (" + printable(layer.description()) + ")");
-            throw;
-        }
-    };
-    if (result.base) {
-        keep_timestamps const keep; // the base was made when it was made
-        env_ref kept{env};
-        kept.timestamps = timestamps_ref{keep};
-        for (auto const& layer : result.base->layers) {
-            ++number;
-            auto ready = make(layer, kept);
-            complete_repacked<C>(ready.facts, *layer.stored(), true);
-            if (ready.elsewhere) drop_foreign_annotations(ready.facts);
-            take(std::move(ready));
-        }
-    }
-    for (auto const& layer : result.layers) {
-        ++number;
-        auto const* const known = shared.find(layer);
-        auto ready = known ? *known : make(layer, env_ref{env});
-        if (auto const stored = layer.stored(); stored && !known)
-            complete_repacked<C>(ready.facts, *stored, timestamps_ref{env.timestamps}.keeps());
-        if (!known) shared.add(layer, ready);
-        take(std::move(ready));
-    }
-}
-
 inline std::vector<reference> parse_names(export_options const& options) {
     std::vector<reference> parsed;
     for (auto const& text : options.names) {
@@ -8683,7 +9244,9 @@ struct early_delivery<From, To> {
     To& to;
     progress_ref progress;
     background_copy<From, To> under_way{from, to, progress};
-    void add(descriptor const& what, bool) { under_way.add(what, from.reader(what.digest)); }
+    void add(descriptor const& what, bool) {
+        if (what.urls.empty()) under_way.add(what, from.reader(what.digest));
+    }
     template <class Env>
     void finish(descriptor const& root, std::span<image_name const> names, Env&) {
         finish_copy(root, names, from, to, progress, under_way);
@@ -8730,17 +9293,20 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
     auto const names = parse_names(options); // before anything is read
     auto plan = plan_export(input, options, types);
     if constexpr (remote_sink<Sink>) sink.connect();
+    auto& warnings = plan.warnings;
     std::vector<layer_blob> layers;
     overlay_store all{store};
     early_delivery<overlay_store<Store>, Sink> early{all, sink, progress_ref{env.progress}};
     auto take = [&](ready_layer ready) {
+        choose_distribution(ready.facts, options, types, warnings);
         auto const& blob = ready.facts.blob;
         if (ready.elsewhere && !ready.facts.only_named)
             all.add(blob.digest, [from = *ready.elsewhere] { return from.unverified_reader(); });
         if (!ready.facts.only_named) {
-            descriptor const what{.media_type = std::string{types.layer(ready.facts.encoding)},
+            descriptor const what{.media_type = layer_type(ready.facts, types),
                                   .digest = blob.digest,
-                                  .size = blob.size};
+                                  .size = blob.size,
+                                  .urls = ready.facts.urls};
             early.add(what, !ready.elsewhere);
             follow(what);
         }
@@ -8749,7 +9315,6 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
 
     std::vector<exported_platform> platforms;
     shared_layers shared;
-    auto& warnings = plan.warnings;
     auto const make = [&](build_result const& result, image_options const& how) {
         layers.clear();
         pack_layers(result, store, shared, take);
@@ -8980,10 +9545,12 @@ struct export_spec {
     bool dangling_only_unnamed = false; ///< only if there is no other name
     bool canonical_names = false;       ///< the store also knows it as <name>@<digest>
     builtin_codecs::variant codec = gzip{};
-    bool force_compression = false;  ///< also repack layers that come as blobs
-    bool oci_types = false;          ///< OCI media types, else Docker's
-    bool docker_types_asked = false; ///< Docker's were asked for; otherwise attestations take OCI's
-    annotation_map annotations;      ///< of every manifest
+    bool compression_asked = false;       ///< `codec` is not the default
+    bool force_compression = false;       ///< also repack layers that come as blobs
+    bool prefer_nondistributable = false; ///< keep layers that name URLs out of registries
+    bool oci_types = false;               ///< OCI media types, else Docker's
+    bool docker_types_asked = false;      ///< Docker's were asked for; otherwise attestations take OCI's
+    annotation_map annotations;           ///< of every manifest
     annotation_map descriptor_annotations;
     std::vector<platform_annotations>
         for_platforms; ///< of the manifest of one platform, and of its descriptor
@@ -9063,7 +9630,7 @@ class spec_builder {
     };
     static constexpr unsigned image = 1, archives = 2 | 4, images = image | archives, files = 8 | 16,
                               all = images | files;
-    static std::array<option_rule, 23> const rules;
+    static std::array<option_rule, 24> const rules;
 
     [[nodiscard]] bool is_image() const { return (static_cast<unsigned>(spec_.type) & images) != 0; }
 
@@ -9119,6 +9686,7 @@ class spec_builder {
             throw option_error{key, "unsupported compression type " + printable(value) + "; known are " +
                                         builtin_codecs::names()};
         spec_.codec = *found;
+        spec_.compression_asked = true;
     }
     void set_level(std::string const& key, std::string const& value) {
         level_ = parse_integer(value);
@@ -9160,6 +9728,9 @@ class spec_builder {
     }
     void set_rewrite(std::string const& key, std::string const& value) {
         spec_.rewrite_timestamps = parse_bool(key, value, empty_bool::is_error);
+    }
+    void set_nondistributable(std::string const& key, std::string const& value) {
+        spec_.prefer_nondistributable = parse_bool(key, value, empty_bool::is_error);
     }
     void set_config(std::string const&, std::string const& value) { spec_.config = value; }
 
@@ -9282,7 +9853,7 @@ class spec_builder {
     bool annotated_ = false, needs_oci_annotations_ = false;
 };
 
-inline constexpr std::array<spec_builder::option_rule, 23> spec_builder::rules{{
+inline constexpr std::array<spec_builder::option_rule, 24> spec_builder::rules{{
     {"type", all, nullptr},
     {"dest", archives | files, &spec_builder::set_destination},
     {"tar", archives, &spec_builder::set_tar},
@@ -9299,6 +9870,7 @@ inline constexpr std::array<spec_builder::option_rule, 23> spec_builder::rules{{
     {"compression", images, &spec_builder::set_compression},
     {"compression-level", images, &spec_builder::set_level},
     {"force-compression", images, &spec_builder::set_force},
+    {"prefer-nondist-layers", images, &spec_builder::set_nondistributable},
     {"oci-mediatypes", images, &spec_builder::set_oci_types},
     {"oci-artifact", images, &spec_builder::set_oci_artifact},
     {"attestation-inline", images, &spec_builder::set_inline},
@@ -11983,6 +12555,7 @@ inline export_options options_from(export_spec const& spec) {
                            .index_descriptor_annotations = spec.index_descriptor_annotations,
                            .epoch = spec.epoch,
                            .force_compression = spec.force_compression,
+                           .prefer_nondistributable = spec.prefer_nondistributable,
                            .annotate_created =
                                spec.type == output_type::oci || spec.type == output_type::docker,
                            .unnamed_as = spec.tar ? "" : "latest",
@@ -12024,14 +12597,19 @@ inline export_plan plan_of(export_spec const& spec, export_input const& input) {
 template <image_sink Sink, class Follow>
 exported_image export_spec_into(Sink& sink, Follow follow, export_spec const& spec, export_input const& input,
                                 env_ref env) {
-    return std::visit(
+    bool packed_any = false, packed_otherwise = false;
+    auto image = std::visit(
         [&]<class D>(D) {
             auto const pack_layers = [&](build_result const& result, blob_store auto& store, auto& shared,
                                          auto& take) {
                 blob_store_ref erased{store};
-                std::function<void(ready_layer)> const taken{std::ref(take)};
                 std::visit(
-                    [&](auto const& how) {
+                    [&]<class C>(C const& how) {
+                        std::function<void(ready_layer)> const taken = [&](ready_layer ready) {
+                            packed_any |= !ready.elsewhere;
+                            packed_otherwise |= !ready.facts.only_named && !is_packed_as<C>(ready.facts);
+                            take(std::move(ready));
+                        };
                         pack_all<D>(result, how, erased, spec.force_compression, env, shared, taken);
                     },
                     spec.codec);
@@ -12040,6 +12618,11 @@ exported_image export_spec_into(Sink& sink, Follow follow, export_spec const& sp
                                   types_for(spec, input), env);
         },
         spec.digest);
+    if (spec.compression_asked && !spec.force_compression && !packed_any && packed_otherwise)
+        image.warnings.push_back(
+            "compression=" + std::visit([](auto const& how) { return std::string{how.name}; }, spec.codec) +
+            " has no effect on layers that are packed already; add force-compression=true");
+    return image;
 }
 
 /// Where an image goes that nobody wants to keep: what counts is that it can be made, and its digest.
@@ -12077,6 +12660,7 @@ exported_image push_image(Sink remote, std::string const& store, export_spec con
     layout_sink local{store};
     background_copy under_way{local.store(), remote, env.progress};
     auto const follow = [&](descriptor const& layer) {
+        if (!layer.urls.empty()) return; // it is not for registries
         // The reader outlasts the move to its place in the store.
         under_way.add(layer, local.store().reader(layer.digest));
     };
@@ -12495,9 +13079,10 @@ inline void keep_index_annotations(export_options& options, existing_image const
 }
 
 /// The same for a spec. Annotations need OCI's media types, so it takes these; if Docker's were asked for, a
-/// warning says that the annotations are left out.
+/// warning says that the annotations are left out. Mere files have none.
 inline void keep_index_annotations(export_spec& spec, existing_image const& image) {
-    if (image.index_annotations.empty()) return;
+    bool const is_files = spec.type == output_type::local || spec.type == output_type::tar;
+    if (image.index_annotations.empty() || is_files) return;
     if (spec.docker_types_asked) {
         spec.warnings.emplace_back(
             "Docker's media types have no place for the annotations of the index: they "

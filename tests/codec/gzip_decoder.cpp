@@ -97,3 +97,27 @@ TEST_CASE("gzip_decoder: wrong CRC and size are told apart") {
     ++packed[packed.size() - 5];
     CHECK(reason_for_refusal(packed).starts_with("incorrect data check"));
 }
+
+TEST_CASE("gzip_decoder: member by member") {
+    std::vector<std::string> const contents{"one", "", prose(200'000), "last"};
+    std::string packed;
+    std::vector<std::uint64_t> starts;
+    for (auto const& content : contents) {
+        starts.push_back(packed.size());
+        packed += member(content);
+    }
+    gzip_decoder decoder;
+    span_source in{packed};
+    std::vector<std::byte> space(4096);
+    std::vector<std::string> found;
+    std::vector<std::uint64_t> offsets;
+    CHECK(decoder.read_member(in, space) == 0); // none has begun
+    while (decoder.begin_member(in)) {
+        offsets.push_back(decoder.member_offset());
+        found.emplace_back();
+        while (auto const n = decoder.read_member(in, space))
+            found.back() += as_text(bytes_view{space}.first(n));
+    }
+    CHECK(found == contents);
+    CHECK(offsets == starts);
+}

@@ -57,6 +57,7 @@ OUTPUTS = [  # what follows type=oci, or else stands alone; fragments of the mes
     (",tar=2", "non-bool value", "'2'"),
     (",tar=false", "dest=<directory>"),
     (",rewrite-timestamp=", "non-bool value"),
+    (",prefer-nondist-layers=", "non-bool value"),
     (",rewrite-timestamp=true", "source-date-epoch"),
     (",source-date-epoch=soon", "invalid source-date-epoch soon"),
     (",oci-mediatypes=yes", "non-bool value"),

@@ -183,27 +183,92 @@ TEST_CASE("both faces put the same on top of a base", "[base]") {
     CHECK(export_image(spec, result).root == out(result).root);
 }
 
-TEST_CASE("a non-distributable layer of a base stays one, and need not be there", "[base]") {
+TEST_CASE("a non-distributable layer of a base, at hand or not, asked to stay so or not", "[base]") {
+    static constexpr std::string_view foreign_docker = "application/vnd.docker.image.rootfs.foreign.diff.tar",
+                                      foreign_oci = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+    using oci = oci_media_types;
+    using docker = docker_media_types;
+    struct row {
+        std::string_view encoding;
+        bool is_there, has_urls, prefer, force;
+        std::string as_oci, as_docker; // media types
+        bool stays_same = true;
+        std::string warning{}, docker_warning{};
+    };
+    auto const foreign_gzip = std::string{foreign_oci} + "+gzip",
+               foreign_gzip_docker = std::string{foreign_docker} + ".gzip";
+    std::string const only_named = "is only named by URLs", docker_zstd = "Docker has no media type";
+    auto const text = [](std::string_view type) { return std::string{type}; };
+    auto const c = GENERATE_COPY(values<row>({
+        {"gzip", true, true, false, false, text(oci::layer("gzip")), text(docker::layer("gzip"))},
+        {"gzip", true, false, false, false, text(oci::layer("gzip")), text(docker::layer("gzip"))},
+        {"gzip", true, true, true, false, foreign_gzip, foreign_gzip_docker},
+        {"gzip", true, false, true, false, text(oci::layer("gzip")), text(docker::layer("gzip"))},
+        {"gzip", true, true, false, true, text(oci::layer("zstd")), text(docker::layer("zstd")), false},
+        {"gzip", true, true, true, true, text(oci::layer("zstd")), text(docker::layer("zstd")), false},
+        {"gzip", false, true, false, false, foreign_gzip, foreign_gzip_docker, true, only_named, only_named},
+        {"gzip", false, true, true, true, foreign_gzip, foreign_gzip_docker, true, only_named, only_named},
+        {"zstd", true, true, true, true, text(foreign_oci) + "+zstd", text(docker::layer("zstd")), true, "",
+         docker_zstd},
+        {"", true, true, true, false, text(foreign_oci), text(foreign_docker)},
+    }));
+    CAPTURE(c.encoding, c.is_there, c.has_urls, c.prefer, c.force);
     temp_dir dir;
-    auto from = make_base(table_of<docker_media_types>);
+    auto from = make_base(table_of<docker_media_types>, c.encoding);
     auto& foreign = from.manifest.layers[0];
-    foreign.media_type = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
-    foreign.urls = {"https://example.com/layer"};
-    auto const is_there = GENERATE(true, false);
-    if (!is_there) foreign.digest = digest::of<sha256>(as_bytes("far away"));
-    from.root = put_text(from.blobs, docker_media_types::manifest, to_text(from.manifest));
-
+    foreign.media_type = foreign_layer_type(docker::manifest, c.encoding);
+    if (c.has_urls) foreign.urls = {"https://example.com/layer"};
+    if (!c.is_there) foreign.digest = digest::of<sha256>(as_bytes("far away"));
+    from.root = put_text(from.blobs, docker::manifest, to_text(from.manifest));
     build_result const result{.base = read_base(from.blobs, from.root)};
-    exporter into_store{zstd{}, oci_media_types{}, sha256{}, memory_sink{}};
-    exporter into_file{zstd{}, oci_media_types{}, sha256{}, oci_archive_sink{dir / "out.tar"}};
-    auto const image = into_store(result, {.force_compression = true});
-    CHECK(into_file(result, {.force_compression = true}).root == image.root);
-    auto const layer = manifest_of(image, into_store.sink().store()).layers[0];
-    CHECK(layer.media_type == "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip");
-    CHECK(layer.digest == foreign.digest);
-    CHECK(layer.urls == foreign.urls);
-    CHECK(into_store.sink().store().contains(layer.digest) == is_there);
-    CHECK(oci_archive_store{dir / "out.tar"}.contains(layer.digest) == is_there);
+    export_options const options{.force_compression = c.force, .prefer_nondistributable = c.prefer};
+
+    auto const check = [&](auto types, std::string const& media_type, std::string const& warning) {
+        exporter into_store{zstd{}, types, sha256{}, memory_sink{}};
+        exporter into_file{zstd{}, types, sha256{}, oci_archive_sink{dir / "out.tar"}};
+        auto const image = into_store(result, options);
+        CHECK(into_file(result, options).root == image.root);
+        auto const layer = manifest_of(image, into_store.sink().store()).layers[0];
+        CHECK(layer.media_type == media_type);
+        CHECK((layer.digest == foreign.digest) == c.stays_same);
+        CHECK(layer.urls ==
+              (detail::is_foreign_layer(media_type) ? foreign.urls : std::vector<std::string>{}));
+        CHECK(into_store.sink().store().contains(layer.digest) == c.is_there);
+        CHECK(oci_archive_store{dir / "out.tar"}.contains(layer.digest) == c.is_there);
+        REQUIRE(image.warnings.size() == (warning.empty() ? 0u : 1u));
+        if (!warning.empty())
+            CHECK_THAT(image.warnings[0], contains(warning) && contains(foreign.digest.text()));
+    };
+    check(oci{}, c.as_oci, c.warning);
+    check(docker{}, c.as_docker, c.docker_warning);
+}
+
+TEST_CASE("a layer that is missing must be one that may be missing", "[base]") {
+    auto from = make_base();
+    from.manifest.layers[0].urls = {"https://example.com/layer"};
+    from.manifest.layers[0].digest = digest::of<sha256>(as_bytes("far away"));
+    from.root = put_text(from.blobs, oci_media_types::manifest, to_text(from.manifest));
+    check_error([&] { read_base(from.blobs, from.root); }, error_code::not_found, "layer 1");
+}
+
+TEST_CASE("from one codec to another and back: the base again", "[base]") {
+    auto const from = make_base();
+    auto const convert = [](build_result const& result, auto codec) {
+        exporter out{codec, oci_media_types{}, sha256{}, memory_sink{}};
+        auto const image = out(result, {.force_compression = true});
+        return std::pair{image, std::move(out.sink().store())};
+    };
+    auto const there_and_back = [&](auto codec) {
+        INFO(codec.name);
+        auto const [there, store] = convert({.base = read_base(from.blobs, from.root)}, codec);
+        auto const [back, again] = convert({.base = read_base(store, there.root)}, gzip{});
+        CHECK(back.config.digest == from.manifest.config.digest); // to the byte
+        CHECK(back.root.digest ==
+              convert({.base = read_base(from.blobs, from.root)}, gzip{}).first.root.digest);
+    };
+    there_and_back(uncompressed{});
+    there_and_back(estargz{});
+    there_and_back(zstd{});
 }
 
 TEST_CASE("a base is found by its platform", "[base]") {

@@ -41,6 +41,13 @@ struct far_sink {
     far_away* place;
     [[nodiscard]] static unsigned transfers() noexcept { return 2; }
     void connect() const { ++place->connected; }
+    /// As a registry: without what is to be fetched from elsewhere.
+    [[nodiscard]] static std::vector<descriptor> arrange(image_graph const& graph) {
+        std::vector<descriptor> contents;
+        for (auto const& node : graph.contents)
+            if (node.what.urls.empty()) contents.push_back(node.what);
+        return contents;
+    }
     [[nodiscard]] bool exists(descriptor const& what) const {
         return place->there.store().contains(what.digest);
     }
@@ -335,4 +342,49 @@ TEST_CASE("a digest in a name is that of the image", "[dispatch]") {
     CHECK_FALSE(std::filesystem::exists(dir / "store"));
     auto const root = into("r.io/app:1").root.digest.text();
     CHECK(into("r.io/app@" + root).root.digest.text() == root);
+}
+
+TEST_CASE("a compression that changes nothing is told of", "[dispatch]") {
+    temp_dir dir;
+    auto const base = run("type=oci,tar=false,dest=" + (dir / "base"), sample(dir));
+    layout_store const store{dir / "base"};
+    build_result const again{.base = read_base(store, base.root)};
+    auto above = sample(dir);
+    above.base = again.base;
+    above.platform.reset();
+    auto const warnings = [&](std::string const& options, build_result const& result) {
+        return run("type=oci,dest=" + (dir / "out.tar") + options, result).warnings;
+    };
+    CHECK(warnings(",compression=zstd", again) ==
+          std::vector<std::string>{"compression=zstd has no effect on layers that are packed already; add "
+                                   "force-compression=true"});
+    CHECK(warnings(",compression=estargz", again).size() == 1);
+    CHECK(warnings("", again).empty());
+    CHECK(warnings(",compression=gzip", again).empty());
+    CHECK(warnings(",compression=zstd,force-compression=true", again).empty());
+    CHECK(warnings(",compression=zstd", above).empty());
+    CHECK(warnings(",compression=zstd", {.platform = platform{.os = "linux", .architecture = "amd64"}})
+              .empty());
+}
+
+TEST_CASE("a non-distributable layer is pushed only as a distributable one", "[dispatch]") {
+    temp_dir dir;
+    auto image = run("type=oci,tar=false,dest=" + (dir / "base"), sample(dir));
+    layout_store const store{dir / "base"};
+    auto facts = image.layers[0];
+    facts.distributable = false;
+    facts.urls = {"https://example.com/layer"};
+    build_result const result{.layers = {blob_in_store(store, facts)}};
+    bool const prefer = GENERATE(false, true), keep = GENERATE(false, true);
+    far_away place;
+    env_with_registries env{{}, {&place}};
+    auto const spec = export_spec::from(
+        parse_attributes("type=registry,name=r.io/a,store=" + std::string{keep ? "true" : "false"} +
+                         ",prefer-nondist-layers=" + (prefer ? "true" : "false")));
+    auto at = spec;
+    at.store = dir / "store";
+    auto const pushed = export_image(at, result, env);
+    CHECK(place.there.store().contains(facts.blob.digest) == !prefer);
+    CHECK(place.there.store().contains(pushed.root.digest));
+    if (keep) CHECK(layout_store{dir / "store"}.contains(facts.blob.digest));
 }

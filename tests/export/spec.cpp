@@ -28,6 +28,8 @@ TEST_CASE("defaults", "[spec]") {
     CHECK_FALSE(spec.oci_types);
     CHECK_FALSE(spec.epoch);
     CHECK_FALSE(spec.rewrite_timestamps);
+    CHECK_FALSE(spec.prefer_nondistributable);
+    CHECK_FALSE(spec.compression_asked);
     CHECK(spec_of("type=oci").destination == "-");
     CHECK(spec_of("type=image").destination.empty());
 }
@@ -218,6 +220,8 @@ TEST_CASE("what is wrong is named, with what would be right", "[spec]") {
         {"type=docker,oci-mediatypes=", "non-bool value specified for oci-mediatypes"},
         {"type=oci,force-compression=2", "non-bool value 2 specified for force-compression"},
         {"type=oci,rewrite-timestamp=", "non-bool value specified for rewrite-timestamp"},
+        {"type=oci,prefer-nondist-layers=", "non-bool value specified for prefer-nondist-layers"},
+        {"type=tar,prefer-nondist-layers=1", "has no meaning for this type of output"},
         {"type=oci,rewrite-timestamp=1", "needs an epoch"},
         {"type=oci,source-date-epoch=now", "invalid source-date-epoch"},
         {"type=oci,compatibility-version=31", "unsupported compatibility-version 31"},
@@ -273,4 +277,16 @@ TEST_CASE("unpack needs the store, and the times that the store has", "[spec]") 
     CHECK(from("unpack=true,rewrite-timestamp=true,source-date-epoch=1").unpack);
     CHECK_THROWS_WITH(from("unpack=x"), Catch::Matchers::Contains("non-bool value specified for unpack"));
     CHECK_THROWS_AS(export_spec::from(parse_attributes("type=oci,unpack=true")), option_error);
+}
+
+TEST_CASE("non-distributable layers stay so if that is wanted", "[spec]") {
+    for (std::string const type : {"image", "oci", "docker"}) {
+        CHECK(spec_of("type=" + type + ",prefer-nondist-layers=1").prefer_nondistributable);
+        CHECK_FALSE(spec_of("type=" + type + ",prefer-nondist-layers=false").prefer_nondistributable);
+    }
+}
+
+TEST_CASE("whether a compression was asked for", "[spec]") {
+    CHECK(spec_of("type=oci,compression=gzip").compression_asked);
+    CHECK_FALSE(spec_of("type=oci,compression-level=9").compression_asked);
 }

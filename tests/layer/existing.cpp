@@ -1,5 +1,12 @@
+#include <shiplap/bytes/pipeline.hpp>
+#include <shiplap/codec/estargz.hpp>
+#include <shiplap/codec/gzip.hpp>
+#include <shiplap/codec/uncompressed.hpp>
+#include <shiplap/export/env.hpp>
 #include <shiplap/layer/existing.hpp>
+#include <shiplap/layer/pack.hpp>
 #include <shiplap/store/memory.hpp>
+#include <shiplap/tar/writer.hpp>
 
 #include "support/catch.hpp"
 #include "support/trees.hpp"
@@ -120,4 +127,114 @@ TEST_CASE("a layer that is packed otherwise than its media type says is refused 
         CHECK(got == bytes);
         reader.rewind();
     }
+}
+
+namespace {
+
+struct fixed_tar {
+    std::string bytes;
+    void write_tar(byte_sink auto& out, layer_context const&) const { out.write(as_bytes(bytes)); }
+    static std::string description() { return "fixed"; }
+};
+
+std::string some_tar(std::int64_t seconds) {
+    string_sink out;
+    tar_writer tar{out};
+    tar_entry entry;
+    entry.name = "f";
+    entry.user_name = "somebody";
+    entry.mtime.seconds = seconds;
+    entry.size = 7;
+    tar.entry(entry);
+    tar.write(as_bytes("content"));
+    tar.finish();
+    return out.text;
+}
+
+template <codec C>
+layer_blob packed_into(memory_store& store, C const& how, std::string const& tar) {
+    default_env env;
+    return pack<sha256>(fixed_tar{tar}, how, store, env);
+}
+
+/// For each codec.
+template <class Action>
+void for_each_codec(Action action) {
+    action(uncompressed{});
+    action(gzip{});
+    action(estargz{});
+    action(zstd{});
+}
+
+} // namespace
+
+TEST_CASE("from any codec to any other and back: the same tar", "[layer][existing]") {
+    auto const tar = some_tar(0) + std::string(512, '\0');
+    for_each_codec([&](auto const& from) {
+        for_each_codec([&](auto const& to) {
+            INFO(from.name << " to " << to.name);
+            memory_store store;
+            default_env env;
+            auto const start = packed_into(store, from, tar);
+            auto const converted = pack<sha256>(blob_in_store(store, start), to, store, env);
+            auto const direct = packed_into(store, to, tar);
+            CHECK(converted.blob.digest == direct.blob.digest);
+            CHECK(converted.diff_id == direct.diff_id);
+            auto const back = pack<sha256>(blob_in_store(store, converted), from, store, env);
+            CHECK(back.blob.digest == start.blob.digest);
+            CHECK(back.diff_id == start.diff_id);
+            auto unmarked = converted; // known by its bytes alone
+            unmarked.annotations.clear();
+            CHECK((trees::tar_of(blob_in_store(store, unmarked)) == tar));
+        });
+    });
+}
+
+TEST_CASE("what a layer unpacks to is what its diff_id promised, wherever it goes", "[layer][existing]") {
+    memory_store store;
+    clamp_timestamps const clamp{{0, 0}};
+    for_each_codec([&](auto const& from) {
+        auto const right = packed_into(store, from, some_tar(1));
+        auto wrong = right;
+        wrong.diff_id = digest::of<sha256>({});
+        auto strong = right;
+        string_sink plain;
+        auto reader = blob_in_store(store, right).reader();
+        auto decoded = decode_as(right.encoding, std::move(reader));
+        transfer(decoded, plain);
+        strong.diff_id = digest::of<sha512>(as_bytes(plain.text));
+        for (auto const& context : {layer_context{}, layer_context{clamp, {}}}) {
+            CHECK_NOTHROW(trees::tar_of(blob_in_store(store, strong), context));
+            CHECK_NOTHROW(trees::tar_of(blob_in_store(store, right), context));
+            auto const problem =
+                trees::error_of([&] { trees::tar_of(blob_in_store(store, wrong), context); });
+            CHECK(problem.code() == error_code::digest_mismatch);
+            CHECK(problem.subject() == right.blob.digest.text());
+            CHECK(problem.reason().find(wrong.diff_id.text()) != std::string::npos);
+        }
+    });
+}
+
+TEST_CASE("a stored layer can have other times, and keeps the rest", "[layer][existing]") {
+    memory_store store;
+    clamp_timestamps const clamp{{60, 0}};
+    for_each_codec([&](auto const& from) {
+        auto const layer =
+            blob_in_store(store, packed_into(store, from, some_tar(61) + std::string(512, '\0')));
+        CHECK((trees::tar_of(layer, {clamp, {}}) == some_tar(60)));
+    });
+}
+
+TEST_CASE("a stored layer that is no archive cannot be packed anew", "[layer][existing]") {
+    memory_store store;
+    for (std::string const bytes : {"", "no tar", "\x1f\x8b\x08 twice packed"}) {
+        auto const facts = packed_into(store, gzip{}, bytes);
+        auto const problem = trees::error_of([&] { trees::tar_of(blob_in_store(store, facts)); });
+        CHECK(problem.code() == error_code::format);
+        CHECK(std::string{problem.what()}.find(facts.blob.digest.text()) != std::string::npos);
+    }
+    auto facts = packed_into(store, uncompressed{}, "packed in a way of its own");
+    facts.encoding = "xz";
+    CHECK(trees::error_of([&] { trees::tar_of(blob_in_store(store, facts)); }).code() ==
+          error_code::unsupported);
 }

@@ -57,6 +57,17 @@ TEST_CASE("Numbers that octal cannot hold become base-256 and are read back") {
     CHECK(block.number(tar_fields::device_minor) == static_cast<std::int64_t>(number));
 }
 
+TEST_CASE("Any time can be put into a field and read back") {
+    auto const number =
+        GENERATE(as<std::int64_t>{}, 0, 1, -1, -60, 8'589'934'591, 8'589'934'592, -62'135'596'800,
+                 std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min() / 2);
+    tar_block block;
+    block.put_signed({136, 12}, number);
+    CHECK(block.number({136, 12}) == number);
+    block.put_checksum();
+    CHECK(block.intact());
+}
+
 TEST_CASE("Number fields are read strictly") {
     struct row {
         std::string content;

@@ -109,6 +109,22 @@ TEST_CASE("An end marker is two zero blocks; none, or one at the very end, can b
                contains("single zero block") && contains("offset 1024"));
 }
 
+TEST_CASE("Between two entries is where a header may begin, and nowhere else") {
+    auto const first = encode_header(regular("f", 3)) + padded("abc");
+    auto const bytes =
+        first + extension('x', record("comment", "c")) + encode_header(regular("g")) + end_marker;
+    std::vector<std::size_t> found;
+    tar_scanner scanner{"a.tar"};
+    for (std::size_t at = 0; at < bytes.size(); ++at) {
+        if (scanner.between_entries()) found.push_back(at);
+        auto in = as_bytes(bytes).subspan(at, 1);
+        while (scanner.next(in) != tar_scanner::event::need_more) {
+        }
+    }
+    CHECK(found == std::vector<std::size_t>{0, first.size(), bytes.size() - end_marker.size()});
+    CHECK_FALSE(scanner.between_entries());
+}
+
 TEST_CASE("An input that ends anywhere inside an entry is truncated") {
     auto const [bytes, seams] = small_archive();
     REQUIRE(scan(bytes).size() == 4);

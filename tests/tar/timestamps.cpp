@@ -41,3 +41,25 @@ TEST_CASE("A reference knows whether times may change") {
     CHECK_FALSE(timestamps_ref{later}.keeps());
     CHECK(timestamps_ref{later}({4, 5}) == timestamp{5, 0});
 }
+
+TEST_CASE("A policy that takes notes can be asked for its bare rule") {
+    struct noting {
+        timestamps_ref from;
+        int* notes;
+        timestamp operator()(timestamp time) const { return ++*notes, from(time); }
+        [[nodiscard]] std::optional<timestamp> latest() const { return from.latest(); }
+        [[nodiscard]] timestamps_ref rule() const { return from.rule(); }
+    };
+    clamp_timestamps const clamp{{10, 0}};
+    int notes = 0, inner_notes = 0;
+    noting const inner{timestamps_ref{clamp}, &inner_notes};
+    noting const outer{timestamps_ref{inner}, &notes};
+    auto const rule = timestamps_ref{outer}.rule();
+    CHECK(rule({11, 0}) == timestamp{10, 0});
+    CHECK(rule.rule()({11, 0}) == timestamp{10, 0});
+    CHECK(rule.latest() == timestamp{10, 0});
+    CHECK((notes == 0 && inner_notes == 0));
+    CHECK(timestamps_ref{outer}({11, 0}) == timestamp{10, 0});
+    CHECK((notes == 1 && inner_notes == 1));
+    CHECK(timestamps_ref{}.rule()({11, 0}) == timestamp{11, 0});
+}

@@ -23,9 +23,6 @@
 
 namespace shiplap {
 
-/// The tar entry that holds the table of contents.
-inline constexpr std::string_view estargz_toc_name = "stargz.index.json";
-
 /// The encoder stage of estargz: an annotating and extending encoder.
 template <deflate_backend Backend>
 class estargz_encoder {

@@ -10,6 +10,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <string>
@@ -27,15 +28,17 @@ class gzip_decoder {
     /// Fills `into` as far as the stream goes; throws format_error on anything that is not gzip.
     template <byte_source In>
     std::size_t read(In& in, bytes_span into) {
-        static constexpr std::size_t most = std::size_t{1} << 30; // avail_out has 32 bits
-        auto const size = std::min(into.size(), most);
-        z_->next_out = reinterpret_cast<Bytef*>(into.data());
-        z_->avail_out = static_cast<uInt>(size);
-        while (z_->avail_out != 0 && (in_member_ || begin_member(in))) continue_member(in);
-        return size - z_->avail_out;
+        std::size_t filled = 0;
+        while (filled < into.size() && (in_member_ || begin_member(in)))
+            filled += read_member(in, into.subspan(filled));
+        return filled;
     }
 
-  private:
+    // Member by member, for who has to know where one begins:
+    //     while (decoder.begin_member(in))
+    //         while (auto const n = decoder.read_member(in, space)) ...
+
+    /// Begins the next member; false if the stream ends here. The one before must have been read to its end.
     template <byte_source In>
     bool begin_member(In& in) {
         auto const at = packed_.offset();
@@ -49,9 +52,25 @@ class gzip_decoder {
         }
         ::inflateReset(z_.get());
         in_member_ = true;
+        member_offset_ = at;
         return true;
     }
 
+    /// Fills `into` as far as the member goes; 0: it has ended.
+    template <byte_source In>
+    std::size_t read_member(In& in, bytes_span into) {
+        static constexpr std::size_t most = std::size_t{1} << 30; // avail_out has 32 bits
+        auto const size = std::min(into.size(), most);
+        z_->next_out = reinterpret_cast<Bytef*>(into.data());
+        z_->avail_out = static_cast<uInt>(size);
+        while (z_->avail_out != 0 && in_member_) continue_member(in);
+        return size - z_->avail_out;
+    }
+
+    /// Where in the packed stream the member starts that was begun last.
+    [[nodiscard]] std::uint64_t member_offset() const noexcept { return member_offset_; }
+
+  private:
     template <byte_source In>
     void continue_member(In& in) {
         if (!packed_.fill(in, 1))
@@ -82,6 +101,7 @@ class gzip_decoder {
     };
     std::unique_ptr<z_stream, closer> z_; // zlib keeps a pointer to it: it must not move
     detail::packed_input packed_;
+    std::uint64_t member_offset_ = 0;
     bool in_member_ = false;
 };
 

@@ -44,7 +44,7 @@ namespace detail {
 /// Those of a base layer's annotations that are true of the blob, wherever it is, and that exporters make.
 inline void drop_foreign_annotations(layer_blob& layer) {
     static constexpr std::array<std::string_view, 5> known{
-        toc_digest_annotation, "io.containers.estargz.uncompressed-size", "buildkit/rewritten-timestamp",
+        toc_digest_annotation, "io.containers.estargz.uncompressed-size", rewritten_annotation,
         "containerd.io/snapshot/overlaybd/blob-digest", "containerd.io/snapshot/overlaybd/blob-size"};
     std::erase_if(layer.annotations, [](auto const& one) {
         return std::find(known.begin(), known.end(), one.first) == known.end();
@@ -70,9 +70,9 @@ inline layer_blob base_layer_facts(descriptor const& layer, digest const& diff_i
                      .encoding = std::string{layer_encoding(layer.media_type)},
                      .annotations = layer.annotations,
                      .created_by = "layer of the base image",
-                     .distributable = !is_foreign_layer(layer.media_type)};
+                     .distributable = !is_foreign_layer(layer.media_type),
+                     .urls = layer.urls};
     if (created) facts.created = created->at;
-    if (!facts.distributable) facts.urls = layer.urls;
     return facts;
 }
 
@@ -109,7 +109,7 @@ base_image read_found_image(Store const& store, selected_image const& image,
         auto facts = base_layer_facts(layers[i], config.diff_ids[i], config.created);
         facts.only_named = !contains(layers[i].digest);
         facts.is_remote = remote_source<std::remove_cvref_t<decltype(from)>>;
-        if (facts.only_named && facts.urls.empty())
+        if (facts.only_named && (facts.distributable || facts.urls.empty()))
             throw error{error_code::not_found, "read base image", layers[i].digest.text(),
                         "the source does not have this layer " + std::to_string(i + 1)};
         out.layers.emplace_back(blob_in_store(store, std::move(facts)));

@@ -46,6 +46,7 @@ inline export_options options_from(export_spec const& spec) {
                            .index_descriptor_annotations = spec.index_descriptor_annotations,
                            .epoch = spec.epoch,
                            .force_compression = spec.force_compression,
+                           .prefer_nondistributable = spec.prefer_nondistributable,
                            .annotate_created =
                                spec.type == output_type::oci || spec.type == output_type::docker,
                            .unnamed_as = spec.tar ? "" : "latest",
@@ -87,14 +88,19 @@ inline export_plan plan_of(export_spec const& spec, export_input const& input) {
 template <image_sink Sink, class Follow>
 exported_image export_spec_into(Sink& sink, Follow follow, export_spec const& spec, export_input const& input,
                                 env_ref env) {
-    return std::visit(
+    bool packed_any = false, packed_otherwise = false;
+    auto image = std::visit(
         [&]<class D>(D) {
             auto const pack_layers = [&](build_result const& result, blob_store auto& store, auto& shared,
                                          auto& take) {
                 blob_store_ref erased{store};
-                std::function<void(ready_layer)> const taken{std::ref(take)};
                 std::visit(
-                    [&](auto const& how) {
+                    [&]<class C>(C const& how) {
+                        std::function<void(ready_layer)> const taken = [&](ready_layer ready) {
+                            packed_any |= !ready.elsewhere;
+                            packed_otherwise |= !ready.facts.only_named && !is_packed_as<C>(ready.facts);
+                            take(std::move(ready));
+                        };
                         pack_all<D>(result, how, erased, spec.force_compression, env, shared, taken);
                     },
                     spec.codec);
@@ -103,6 +109,11 @@ exported_image export_spec_into(Sink& sink, Follow follow, export_spec const& sp
                                   types_for(spec, input), env);
         },
         spec.digest);
+    if (spec.compression_asked && !spec.force_compression && !packed_any && packed_otherwise)
+        image.warnings.push_back(
+            "compression=" + std::visit([](auto const& how) { return std::string{how.name}; }, spec.codec) +
+            " has no effect on layers that are packed already; add force-compression=true");
+    return image;
 }
 
 /// Where an image goes that nobody wants to keep: what counts is that it can be made, and its digest.
@@ -140,6 +151,7 @@ exported_image push_image(Sink remote, std::string const& store, export_spec con
     layout_sink local{store};
     background_copy under_way{local.store(), remote, env.progress};
     auto const follow = [&](descriptor const& layer) {
+        if (!layer.urls.empty()) return; // it is not for registries
         // The reader outlasts the move to its place in the store.
         under_way.add(layer, local.store().reader(layer.digest));
     };

@@ -10,6 +10,7 @@
 
 #include <shiplap/export/env.hpp>
 #include <shiplap/export/plan.hpp>
+#include <shiplap/export/ready_layer.hpp>
 #include <shiplap/export/result.hpp>
 #include <shiplap/image/assemble.hpp>
 #include <shiplap/image/attestation.hpp>
@@ -17,7 +18,6 @@
 #include <shiplap/image/reference.hpp>
 #include <shiplap/image/rfc3339.hpp>
 #include <shiplap/layer/any.hpp>
-#include <shiplap/layer/pack.hpp>
 #include <shiplap/sink/copy.hpp>
 #include <shiplap/store/overlay.hpp>
 #include <shiplap/store/scratch.hpp>
@@ -37,94 +37,6 @@ void put_text(std::string const& text, descriptor const& what, S& store) {
     auto blob = store.open();
     blob.write(as_bytes(text));
     blob.commit({what.digest, text.size()});
-}
-
-/// Whether a packed layer is what codec C would make: the same encoding, and indexed if C's are. The level
-/// does not count.
-template <codec C>
-bool is_packed_as(layer_blob const& facts) {
-    return facts.encoding == C::encoding &&
-           facts.annotations.contains(toc_digest_annotation) == annotating_encoder<encoder_of<C>>;
-}
-
-/// A layer that is ready for assembly.
-struct ready_layer {
-    layer_blob facts;
-    std::optional<any_layer_source> elsewhere{}; ///< not in the store; used as it is
-};
-
-/// Packs one layer, unless it is fine as it is. `env` is an env_ref, so that this is compiled once.
-template <digest_algorithm D, codec C, blob_store S>
-ready_layer make_ready(any_layer_source const& layer, C const& how, S& store, bool force, env_ref env) {
-    auto const stored = layer.stored();
-    if (stored && (!force || is_packed_as<C>(*stored) || !stored->distributable)) return {*stored, layer};
-    return {pack<D>(layer, how, store, env)};
-}
-
-/// Completes a layer of an image that was packed anew, and throws if it is not what its configuration promised.
-/// It is that only if its entries keep their times.
-template <codec C>
-void complete_repacked(layer_blob& packed, layer_blob const& from, bool keeps_times) {
-    packed.created_by = from.created_by;
-    packed.created = from.created;
-    bool const is_comparable = keeps_times && !extending_encoder<encoder_of<C>> &&
-                               packed.diff_id.algorithm() == from.diff_id.algorithm();
-    if (is_comparable && packed.diff_id != from.diff_id)
-        throw digest_mismatch{"unpack layer", from.blob.digest.text(),
-                              "unpacked it has digest " + packed.diff_id.text() +
-                                  ", the configuration of its image says " + from.diff_id.text()};
-}
-
-/// The layers that were made ready for the platforms of one image, so that what several have in common is packed once.
-class shared_layers {
-  public:
-    [[nodiscard]] ready_layer const* find(any_layer_source const& source) const {
-        for (auto const& [known, ready] : layers_)
-            if (known.is_same_as(source)) return &ready;
-        return nullptr;
-    }
-    void add(any_layer_source source, ready_layer ready) {
-        layers_.emplace_back(std::move(source), std::move(ready));
-    }
-
-  private:
-    std::vector<std::pair<any_layer_source, ready_layer>> layers_;
-};
-
-/// Hands each layer to `take` as soon as it is ready, bottom first.
-template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
-void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, shared_layers& shared,
-              Take& take) {
-    std::size_t number = 0;
-    auto const make = [&](any_layer_source const& layer, env_ref lent) {
-        try {
-            return make_ready<D>(layer, how, store, force, lent);
-        } catch (error& failure) {
-            failure.within("layer " + std::to_string(number) + " (" + printable(layer.description()) + ")");
-            throw;
-        }
-    };
-    if (result.base) {
-        keep_timestamps const keep; // the base was made when it was made
-        env_ref kept{env};
-        kept.timestamps = timestamps_ref{keep};
-        for (auto const& layer : result.base->layers) {
-            ++number;
-            auto ready = make(layer, kept);
-            complete_repacked<C>(ready.facts, *layer.stored(), true);
-            if (ready.elsewhere) drop_foreign_annotations(ready.facts);
-            take(std::move(ready));
-        }
-    }
-    for (auto const& layer : result.layers) {
-        ++number;
-        auto const* const known = shared.find(layer);
-        auto ready = known ? *known : make(layer, env_ref{env});
-        if (auto const stored = layer.stored(); stored && !known)
-            complete_repacked<C>(ready.facts, *stored, timestamps_ref{env.timestamps}.keeps());
-        if (!known) shared.add(layer, ready);
-        take(std::move(ready));
-    }
 }
 
 inline std::vector<reference> parse_names(export_options const& options) {
@@ -212,7 +124,9 @@ struct early_delivery<From, To> {
     To& to;
     progress_ref progress;
     background_copy<From, To> under_way{from, to, progress};
-    void add(descriptor const& what, bool) { under_way.add(what, from.reader(what.digest)); }
+    void add(descriptor const& what, bool) {
+        if (what.urls.empty()) under_way.add(what, from.reader(what.digest));
+    }
     template <class Env>
     void finish(descriptor const& root, std::span<image_name const> names, Env&) {
         finish_copy(root, names, from, to, progress, under_way);
@@ -259,17 +173,20 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
     auto const names = parse_names(options); // before anything is read
     auto plan = plan_export(input, options, types);
     if constexpr (remote_sink<Sink>) sink.connect();
+    auto& warnings = plan.warnings;
     std::vector<layer_blob> layers;
     overlay_store all{store};
     early_delivery<overlay_store<Store>, Sink> early{all, sink, progress_ref{env.progress}};
     auto take = [&](ready_layer ready) {
+        choose_distribution(ready.facts, options, types, warnings);
         auto const& blob = ready.facts.blob;
         if (ready.elsewhere && !ready.facts.only_named)
             all.add(blob.digest, [from = *ready.elsewhere] { return from.unverified_reader(); });
         if (!ready.facts.only_named) {
-            descriptor const what{.media_type = std::string{types.layer(ready.facts.encoding)},
+            descriptor const what{.media_type = layer_type(ready.facts, types),
                                   .digest = blob.digest,
-                                  .size = blob.size};
+                                  .size = blob.size,
+                                  .urls = ready.facts.urls};
             early.add(what, !ready.elsewhere);
             follow(what);
         }
@@ -278,7 +195,6 @@ exported_image export_through(Store& store, Sink& sink, PackLayers pack_layers, 
 
     std::vector<exported_platform> platforms;
     shared_layers shared;
-    auto& warnings = plan.warnings;
     auto const make = [&](build_result const& result, image_options const& how) {
         layers.clear();
         pack_layers(result, store, shared, take);

@@ -35,7 +35,7 @@ struct kept_facts {
 
 /// What a build made for one platform: the input of an export.
 struct build_result {
-    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`
+    std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`, whose times stay
     std::optional<shiplap::platform> platform{}; ///< none: that of `config`, or else this machine's
     std::optional<std::string> config{}; ///< to start from, JSON; none: that of `base`, or else a minimal one
     config_changes changes{};            ///< applied to the configuration
@@ -67,11 +67,14 @@ struct export_options {
     annotation_map index_descriptor_annotations{}; ///< in index.json
     std::optional<std::int64_t> epoch{}; ///< seconds since 1970: no time in config or history is later
     bool force_compression = false;      ///< repack layers that come as blobs with the exporter's codec
-    bool annotate_created = true;        ///< descriptor annotation org.opencontainers.image.created
-    std::string unnamed_as{};            ///< ref.name of an image without names; empty: none
-    bool by_digest = false;              ///< names have no tags: the image is known as <name>@<digest>
-    std::string dangling_prefix{};       ///< one more name: <prefix>@<digest>; empty: none
-    bool canonical_names = false;        ///< stores also know it as <name>@<digest>
+    /// Layers that name URLs keep them and a media type that keeps them out of registries; otherwise all whose
+    /// bytes are at hand become distributable.
+    bool prefer_nondistributable = false;
+    bool annotate_created = true;  ///< descriptor annotation org.opencontainers.image.created
+    std::string unnamed_as{};      ///< ref.name of an image without names; empty: none
+    bool by_digest = false;        ///< names have no tags: the image is known as <name>@<digest>
+    std::string dangling_prefix{}; ///< one more name: <prefix>@<digest>; empty: none
+    bool canonical_names = false;  ///< stores also know it as <name>@<digest>
     attestation_form attestations_as = attestation_form::image;
     bool attestations_inline = true; ///< attestations that are inline_only count, too
 };

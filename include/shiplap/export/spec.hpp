@@ -45,10 +45,12 @@ struct export_spec {
     bool dangling_only_unnamed = false; ///< only if there is no other name
     bool canonical_names = false;       ///< the store also knows it as <name>@<digest>
     builtin_codecs::variant codec = gzip{};
-    bool force_compression = false;  ///< also repack layers that come as blobs
-    bool oci_types = false;          ///< OCI media types, else Docker's
-    bool docker_types_asked = false; ///< Docker's were asked for; otherwise attestations take OCI's
-    annotation_map annotations;      ///< of every manifest
+    bool compression_asked = false;       ///< `codec` is not the default
+    bool force_compression = false;       ///< also repack layers that come as blobs
+    bool prefer_nondistributable = false; ///< keep layers that name URLs out of registries
+    bool oci_types = false;               ///< OCI media types, else Docker's
+    bool docker_types_asked = false;      ///< Docker's were asked for; otherwise attestations take OCI's
+    annotation_map annotations;           ///< of every manifest
     annotation_map descriptor_annotations;
     std::vector<platform_annotations>
         for_platforms; ///< of the manifest of one platform, and of its descriptor
@@ -128,7 +130,7 @@ class spec_builder {
     };
     static constexpr unsigned image = 1, archives = 2 | 4, images = image | archives, files = 8 | 16,
                               all = images | files;
-    static std::array<option_rule, 23> const rules;
+    static std::array<option_rule, 24> const rules;
 
     [[nodiscard]] bool is_image() const { return (static_cast<unsigned>(spec_.type) & images) != 0; }
 
@@ -184,6 +186,7 @@ class spec_builder {
             throw option_error{key, "unsupported compression type " + printable(value) + "; known are " +
                                         builtin_codecs::names()};
         spec_.codec = *found;
+        spec_.compression_asked = true;
     }
     void set_level(std::string const& key, std::string const& value) {
         level_ = parse_integer(value);
@@ -225,6 +228,9 @@ class spec_builder {
     }
     void set_rewrite(std::string const& key, std::string const& value) {
         spec_.rewrite_timestamps = parse_bool(key, value, empty_bool::is_error);
+    }
+    void set_nondistributable(std::string const& key, std::string const& value) {
+        spec_.prefer_nondistributable = parse_bool(key, value, empty_bool::is_error);
     }
     void set_config(std::string const&, std::string const& value) { spec_.config = value; }
 
@@ -347,7 +353,7 @@ class spec_builder {
     bool annotated_ = false, needs_oci_annotations_ = false;
 };
 
-inline constexpr std::array<spec_builder::option_rule, 23> spec_builder::rules{{
+inline constexpr std::array<spec_builder::option_rule, 24> spec_builder::rules{{
     {"type", all, nullptr},
     {"dest", archives | files, &spec_builder::set_destination},
     {"tar", archives, &spec_builder::set_tar},
@@ -364,6 +370,7 @@ inline constexpr std::array<spec_builder::option_rule, 23> spec_builder::rules{{
     {"compression", images, &spec_builder::set_compression},
     {"compression-level", images, &spec_builder::set_level},
     {"force-compression", images, &spec_builder::set_force},
+    {"prefer-nondist-layers", images, &spec_builder::set_nondistributable},
     {"oci-mediatypes", images, &spec_builder::set_oci_types},
     {"oci-artifact", images, &spec_builder::set_oci_artifact},
     {"attestation-inline", images, &spec_builder::set_inline},

@@ -72,6 +72,11 @@ inline platform checked_platform(std::string_view config, std::optional<platform
     return found;
 }
 
+inline std::string layer_type(layer_blob const& layer, media_type_table const& table) {
+    return layer.distributable ? std::string{table.layer(layer.encoding)}
+                               : foreign_layer_type(table.manifest, layer.encoding);
+}
+
 /// All of assemble() that does not depend on the digest algorithm.
 inline assembled_image assemble_with(digest_function digest_of, std::span<layer_blob const> layers,
                                      image_options const& options, media_type_table const& table) {
@@ -88,8 +93,7 @@ inline assembled_image assemble_with(digest_function digest_of, std::span<layer_
                             .config = config_descriptor,
                             .annotations = options.annotations};
     for (auto const& layer : layers) {
-        auto const media_type = layer.distributable ? std::string{table.layer(layer.encoding)}
-                                                    : foreign_layer_type(table.manifest, layer.encoding);
+        auto const media_type = layer_type(layer, table);
         if (media_type.empty())
             throw error{error_code::unsupported, "assemble image", layer.encoding,
                         "the family of " + std::string{table.manifest} +

@@ -33,6 +33,10 @@
 
 namespace shiplap {
 
+/// How BuildKit marks a layer in which no time is later than this one, in seconds since 1970: who sees the mark
+/// need not rewrite it again.
+inline constexpr char rewritten_annotation[] = "buildkit/rewritten-timestamp";
+
 /// What the surroundings lend to a layer source.
 struct layer_context {
     timestamps_ref time;   ///< applied to the mtime of every entry

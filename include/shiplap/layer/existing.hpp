@@ -8,6 +8,7 @@
 
 #include <shiplap/bytes/file.hpp>
 #include <shiplap/codec/decode.hpp>
+#include <shiplap/codec/estargz_payload.hpp>
 #include <shiplap/layer/concept.hpp>
 #include <shiplap/layer/tar.hpp>
 #include <shiplap/store/concept.hpp>
@@ -68,6 +69,35 @@ class packed_layer_source {
     bool checked_ = false;
 };
 
+namespace detail {
+
+struct updating_sink {
+    digest_hasher& hasher;
+    void write(bytes_view in) const { hasher.update(in); }
+};
+
+/// A source whose bytes somebody else sees, too.
+struct observed_source {
+    any_byte_source from;
+    byte_sink_ref seen;
+    std::size_t read(bytes_span into) {
+        auto const n = from.read(into);
+        seen.write(into.first(n));
+        return n;
+    }
+};
+
+/// The archive in the layer `packed`. `seen` gets all that it unpacks to.
+inline any_byte_source archive_in(layer_blob const& facts, any_byte_source packed, std::string name,
+                                  byte_sink_ref seen) {
+    if (facts.encoding == "gzip")
+        return estargz_payload{std::move(packed), std::move(name),
+                               facts.annotations.contains(toc_digest_annotation), seen};
+    return observed_source{decode_as(facts.encoding, std::move(packed)), seen};
+}
+
+} // namespace detail
+
 template <class F>
 concept opens_reader = std::invocable<F const&> && replayable_source<std::invoke_result_t<F const&>>;
 
@@ -91,11 +121,20 @@ struct existing_blob {
         return packed_layer_source{open(), facts.encoding, facts.blob.digest};
     }
 
-    /// The tar in it, for a layer that is to be packed anew in another encoding. Throws as tar_layer does.
+    /// The tar in it, for a layer that is to be packed anew: in another encoding, with other times. Of an
+    /// eStargz blob that is the one it was made of. Throws as tar_layer does; format_error for a table of
+    /// contents that is not where it should be; at its end digest_mismatch if the blob does not unpack to
+    /// what `facts.diff_id` promises.
     template <byte_sink Out>
     void write_tar(Out& out, layer_context const& context) const {
-        tar_layer{decode_as(facts.encoding, any_byte_source{reader()}), description()}.write_tar(out,
-                                                                                                 context);
+        digest_hasher everything{facts.diff_id};
+        detail::updating_sink seen{everything};
+        auto archive = detail::archive_in(facts, any_byte_source{reader()}, description(), seen);
+        detail::pass_archive(archive, description(), out, context);
+        if (auto const found = everything.finish(); found != facts.diff_id)
+            throw digest_mismatch{"unpack layer", facts.blob.digest.text(),
+                                  "unpacked it has digest " + found.text() +
+                                      ", the configuration of its image says " + facts.diff_id.text()};
     }
 
     [[nodiscard]] std::uint64_t estimated_size() const noexcept { return facts.blob.size; }

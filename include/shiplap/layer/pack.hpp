@@ -37,12 +37,12 @@ struct newest_timestamp {
     }
     [[nodiscard]] bool keeps() const noexcept { return policy.keeps(); }
     [[nodiscard]] std::optional<timestamp> latest() const noexcept { return policy.latest(); }
+    [[nodiscard]] timestamps_ref rule() const noexcept { return policy.rule(); }
 };
 
-/// As BuildKit marks a layer whose times were rewritten: who sees the mark need not rewrite it again.
 inline annotation_map rewrite_annotations(std::optional<timestamp> const& latest) {
     if (!latest) return {};
-    return {{"buildkit/rewritten-timestamp", std::to_string(latest->seconds)}};
+    return {{rewritten_annotation, std::to_string(latest->seconds)}};
 }
 
 } // namespace detail

@@ -7,15 +7,15 @@
 //
 // The bytes of the archive pass as they are, so that the diff_id is the digest of that very tar; they are
 // parsed on the way, and what is no whole and harmless archive is refused: truncated, without its end marker,
-// with names that lead out of the root. Only where timestamps have to change is every entry written anew, and
-// the padding at the end dropped.
+// with names that lead out of the root. Where timestamps have to change, those alone do (tar/retimer.hpp), and
+// the padding at the end is dropped.
 
 #include <shiplap/codec/decode.hpp>
 #include <shiplap/layer/concept.hpp>
 #include <shiplap/layer/walk.hpp>
+#include <shiplap/tar/retimer.hpp>
 #include <shiplap/tar/scanner.hpp>
 #include <shiplap/tar/whiteout.hpp>
-#include <shiplap/tar/writer.hpp>
 
 #include <array>
 #include <memory>
@@ -85,6 +85,46 @@ inline void check_entry(tar_entry const& entry, std::string const& archive, std:
     }
 }
 
+/// Does what reads `archive`: decoders do not know where their bytes come from.
+template <class Action>
+auto naming_archive(std::string const& archive, Action action) {
+    try {
+        return action();
+    } catch (error& problem) {
+        if (problem.subject() != archive) problem.within("'" + printable(archive) + "'");
+        throw;
+    }
+}
+
+/// Moves an archive, which `name` names, into a layer. Throws unless it is whole and harmless.
+template <byte_source In, byte_sink Out>
+void pass_archive(In& plain, std::string const& name, Out& out, layer_context const& context) {
+    tar_scanner scanner{name};
+    bool const keeps = context.time.keeps();
+    tar_retimer retimer{context.time.rule()};
+
+    auto const space = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
+    bytes_span const buffer{space.get(), transfer_size};
+    while (auto const n = naming_archive(name, [&] { return plain.read(buffer); })) {
+        for (bytes_view rest = buffer.first(n); !rest.empty();) {
+            auto const before = rest;
+            auto const event = scanner.next(rest);
+            if (event == tar_scanner::event::entry) {
+                check_entry(scanner.entry(), name, scanner.entry_offset());
+                static_cast<void>(context.time(scanner.entry().mtime)); // the policy may take note of it
+            }
+            if (!keeps) retimer.pass(before.first(before.size() - rest.size()), event, scanner, out);
+        }
+        if (keeps) out.write(buffer.first(n));
+    }
+    scanner.finish();
+    if (!scanner.at_end_marker())
+        throw format_error{"read tar", name,
+                           "truncated: ends at offset " + std::to_string(scanner.offset()) +
+                               " without the two zero blocks that end an archive"};
+    if (!keeps) retimer.finish(out);
+}
+
 } // namespace detail
 
 class tar_layer {
@@ -105,10 +145,10 @@ class tar_layer {
             if (!*stream_)
                 throw error{error_code::unsupported, "read tar", name_,
                             "is a stream and can be packed only once"};
-            return convert(std::exchange(*stream_, std::nullopt).value(), out, context);
+            return pass(std::exchange(*stream_, std::nullopt).value(), out, context);
         }
         detail::watched_file file{name_};
-        convert(byte_source_ref{file}, out, context);
+        pass(byte_source_ref{file}, out, context);
         file.check();
     }
 
@@ -127,45 +167,9 @@ class tar_layer {
 
   private:
     template <byte_sink Out>
-    void convert(any_byte_source packed, Out& out, layer_context const& context) const {
-        auto plain = naming_archive([&] { return decode_any(std::move(packed)); });
-        tar_scanner scanner{name_};
-        std::optional<tar_writer<Out>> rewriter;
-        if (!context.time.keeps()) rewriter.emplace(out);
-
-        auto const space = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
-        bytes_span const buffer{space.get(), transfer_size};
-        while (auto const n = naming_archive([&] { return plain.read(buffer); })) {
-            for (bytes_view rest = buffer.first(n); !rest.empty();) {
-                auto const event = scanner.next(rest);
-                if (event == tar_scanner::event::entry) {
-                    detail::check_entry(scanner.entry(), name_, scanner.entry_offset());
-                    auto entry = scanner.entry();
-                    entry.mtime = context.time(entry.mtime);
-                    if (rewriter) rewriter->entry(entry);
-                } else if (event == tar_scanner::event::payload && rewriter) {
-                    rewriter->write(scanner.payload());
-                }
-            }
-            if (!rewriter) out.write(buffer.first(n));
-        }
-        scanner.finish();
-        if (!scanner.at_end_marker())
-            throw format_error{"read tar", name_,
-                               "truncated: ends at offset " + std::to_string(scanner.offset()) +
-                                   " without the two zero blocks that end an archive"};
-        if (rewriter) rewriter->finish();
-    }
-
-    // Decoders do not know where their bytes come from.
-    template <class Action>
-    auto naming_archive(Action action) const {
-        try {
-            return action();
-        } catch (error& problem) {
-            if (problem.subject() != name_) problem.within("'" + printable(name_) + "'");
-            throw;
-        }
+    void pass(any_byte_source packed, Out& out, layer_context const& context) const {
+        auto plain = detail::naming_archive(name_, [&] { return decode_any(std::move(packed)); });
+        detail::pass_archive(plain, name_, out, context);
     }
 
     std::string name_;

@@ -37,6 +37,7 @@ inline constexpr tar_field name{0, 100}, mode{100, 8}, uid{108, 8}, gid{116, 8},
     mtime{136, 12}, checksum{148, 8}, type{156, 1}, link_name{157, 100}, magic{257, 6}, version{263, 2},
     user_name{265, 32}, group_name{297, 32}, device_major{329, 8}, device_minor{337, 8}, prefix{345, 155};
 inline constexpr tar_field star_prefix{345, 131}, star_trailer{508, 4};
+inline constexpr tar_field star_atime{476, 12}, star_ctime{488, 12}, gnu_atime{345, 12}, gnu_ctime{357, 12};
 } // namespace tar_fields
 
 /// Can an octal field hold this number? One byte is for the NUL behind the digits.
@@ -77,12 +78,23 @@ class tar_block {
         at(field)[0] = static_cast<char>(at(field)[0] | '\x80');
     }
 
+    /// The same for numbers that may be negative, which octal has none of.
+    constexpr void put_signed(tar_field field, std::int64_t number) noexcept {
+        if (number >= 0) return put_number(field, static_cast<std::uint64_t>(number));
+        for (auto i = field.size; i-- > 0; number >>= 8) at(field)[i] = static_cast<char>(number & 0xff);
+    }
+
+    /// Computes the checksum. The last step.
+    constexpr void put_checksum() noexcept {
+        put_octal({tar_fields::checksum.offset, 7}, checksums().as_unsigned);
+        at(tar_fields::checksum)[7] = ' ';
+    }
+
     /// Marks the block as POSIX ustar and computes its checksum. The last step.
     constexpr void seal() noexcept {
         put(tar_fields::magic, {"ustar\0", 6});
         put(tar_fields::version, "00");
-        put_octal({tar_fields::checksum.offset, 7}, checksums().as_unsigned);
-        at(tar_fields::checksum)[7] = ' ';
+        put_checksum();
     }
 
     // Reading -------------------------------------------------------------------------------------------
@@ -93,9 +105,12 @@ class tar_block {
         return all.substr(0, all.find('\0'));
     }
 
+    /// All bytes of the block.
+    [[nodiscard]] constexpr std::string_view all() const noexcept { return {bytes.data(), bytes.size()}; }
+
     /// All bytes of a field.
     [[nodiscard]] constexpr std::string_view raw(tar_field field) const noexcept {
-        return std::string_view{bytes.data(), bytes.size()}.substr(field.offset, field.size);
+        return all().substr(field.offset, field.size);
     }
 
     /// Octal digits, with spaces before and spaces or NULs behind; or base-256 in two's complement. An empty

@@ -89,6 +89,10 @@ class tar_scanner {
     [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
     /// Where the headers of the current entry start, extended ones included.
     [[nodiscard]] std::uint64_t entry_offset() const noexcept { return entry_offset_; }
+    /// Does the next byte belong to another entry, or to the end?
+    [[nodiscard]] bool between_entries() const noexcept {
+        return state_ == state::header && filled_ == 0 && !extended_ && !zero_block_seen_;
+    }
     /// Were both zero blocks seen?
     [[nodiscard]] bool at_end_marker() const noexcept { return state_ == state::trailer; }
     /// Did anything but zeros follow them?

@@ -1,6 +1,9 @@
 #pragma once
 // Timestamp policies: entry time -> entry time, a pure function. Applied to the mtime of every entry that is
 // packed, whiteouts excepted (theirs is 0). Models: keep_timestamps, clamp_timestamps.
+//
+// A policy that takes notes of the entries has a member rule(), a timestamps_ref to the bare function, for the
+// other times that an archive holds.
 
 #include <shiplap/tar/entry.hpp>
 
@@ -45,7 +48,10 @@ struct clamp_timestamps {
 class timestamps_ref {
   public:
     timestamps_ref() noexcept
-        : object_{nullptr}, call_{[](void const*, timestamp time) { return time; }}, keeps_{true} {}
+        : object_{nullptr},
+          call_{[](void const*, timestamp time) { return time; }},
+          rule_call_{call_},
+          keeps_{true} {}
 
     template <timestamp_policy P>
         requires(!std::same_as<std::remove_cv_t<P>, timestamps_ref>)
@@ -55,17 +61,33 @@ class timestamps_ref {
           call_{[](void const* object, timestamp time) { return (*static_cast<P const*>(object))(time); }} {
         if constexpr (tells_if_it_keeps<P>) keeps_ = policy.keeps();
         if constexpr (limits_times<P>) latest_ = policy.latest();
+        rule_object_ = object_;
+        rule_call_ = call_;
+        if constexpr (requires { policy.rule(); }) {
+            timestamps_ref const rule = policy.rule();
+            rule_object_ = rule.object_;
+            rule_call_ = rule.call_;
+        }
     }
 
     timestamp operator()(timestamp time) const { return call_(object_, time); }
     /// True if it is known that every time stays as it is.
     [[nodiscard]] bool keeps() const noexcept { return keeps_; }
+    /// The same function, for times that are not an entry's mtime: nobody takes note of them.
+    [[nodiscard]] timestamps_ref rule() const noexcept {
+        auto bare = *this;
+        bare.object_ = rule_object_;
+        bare.call_ = rule_call_;
+        return bare;
+    }
     /// The limit of a policy that has one.
     [[nodiscard]] std::optional<timestamp> latest() const noexcept { return latest_; }
 
   private:
     void const* object_;
     timestamp (*call_)(void const*, timestamp);
+    void const* rule_object_ = nullptr;
+    timestamp (*rule_call_)(void const*, timestamp) = nullptr;
     bool keeps_ = false;
     std::optional<timestamp> latest_;
 };

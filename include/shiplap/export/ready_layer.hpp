@@ -1,0 +1,157 @@
+#pragma once
+// ready_layer: from the layers of a build to blobs, each packed or taken as it is.
+//
+//   layer                            becomes
+//   not packed yet                   packed with the exporter's codec
+//   stored, of the base              the same blob; with force_compression packed anew unless the codec made it
+//   stored, above the base           the same; and where times are limited packed anew, with those times,
+//                                    unless its annotation says that this was done already
+//   stored, but only named by URLs   stays where it is; an error if its times were to change
+//
+// What is packed anew is a new blob: it is distributable and has no URLs.
+
+#include <shiplap/codec/concept.hpp>
+#include <shiplap/export/env.hpp>
+#include <shiplap/export/result.hpp>
+#include <shiplap/image/media_types.hpp>
+#include <shiplap/layer/any.hpp>
+#include <shiplap/layer/pack.hpp>
+#include <shiplap/store/concept.hpp>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace shiplap::detail {
+
+/// Whether a packed layer is what codec C would make: the same encoding, and indexed if C's are. The level
+/// does not count.
+template <codec C>
+bool is_packed_as(layer_blob const& facts) {
+    bool const is_indexed = facts.encoding == "gzip" && facts.annotations.contains(toc_digest_annotation);
+    return facts.encoding == C::encoding && is_indexed == annotating_encoder<encoder_of<C>>;
+}
+
+/// Whether a packed layer may hold times that are to be changed.
+inline bool needs_rewriting(layer_blob const& facts, timestamps_ref time) {
+    if (time.keeps()) return false;
+    auto const limit = time.latest();
+    auto const mark = facts.annotations.find(rewritten_annotation);
+    return !limit || mark == facts.annotations.end() || mark->second != std::to_string(limit->seconds);
+}
+
+/// What the history says of a stored layer does not depend on how it is packed.
+inline void inherit_history(layer_blob& packed, layer_blob const& from) {
+    packed.created_by = from.created_by;
+    packed.created = from.created;
+}
+
+/// A layer that is ready for assembly.
+struct ready_layer {
+    layer_blob facts;
+    std::optional<any_layer_source> elsewhere{}; ///< not in the store; used as it is
+};
+
+/// Packs one layer, unless it is fine as it is. `env` is an env_ref, so that this is compiled once.
+template <digest_algorithm D, codec C, blob_store S>
+ready_layer make_ready(any_layer_source const& layer, C const& how, S& store, bool force, env_ref env) {
+    auto const stored = layer.stored();
+    if (!stored) return {pack<D>(layer, how, store, env)};
+    bool const rewrite = needs_rewriting(*stored, env.timestamps);
+    if (rewrite && stored->only_named)
+        throw error{error_code::unsupported, "rewrite timestamps", stored->blob.digest.text(),
+                    "the layer is not here, only named by URLs, from which nothing is fetched"};
+    if (!rewrite && (!force || is_packed_as<C>(*stored) || stored->only_named)) return {*stored, layer};
+    ready_layer ready{pack<D>(layer, how, store, env)};
+    inherit_history(ready.facts, *stored);
+    return ready;
+}
+
+/// The layers that were made ready for the platforms of one image, so that what several have in common is packed once.
+class shared_layers {
+  public:
+    /// What became of this source, or of another with the same packed bytes.
+    [[nodiscard]] std::optional<ready_layer> find(any_layer_source const& source) const {
+        auto const stored = source.stored();
+        for (auto const& [known, ready] : layers_) {
+            if (known.is_same_as(source)) return ready;
+            if (!stored || !is_same_blob(known.stored(), *stored)) continue;
+            if (ready.elsewhere) return ready_layer{*stored, source};
+            auto same = ready;
+            inherit_history(same.facts, *stored);
+            return same;
+        }
+        return {};
+    }
+    void add(any_layer_source source, ready_layer ready) {
+        layers_.emplace_back(std::move(source), std::move(ready));
+    }
+
+  private:
+    static bool is_same_blob(std::optional<layer_blob> const& one, layer_blob const& other) {
+        return one && one->blob.digest == other.blob.digest && one->urls == other.urls &&
+               one->diff_id == other.diff_id && one->encoding == other.encoding &&
+               one->annotations == other.annotations;
+    }
+
+    std::vector<std::pair<any_layer_source, ready_layer>> layers_;
+};
+
+/// Hands each layer to `take` as soon as it is ready, bottom first.
+template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
+void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, shared_layers& shared,
+              Take& take) {
+    std::size_t number = 0;
+    auto const make = [&](any_layer_source const& layer, env_ref lent) {
+        try {
+            return make_ready<D>(layer, how, store, force, lent);
+        } catch (error& failure) {
+            failure.within("layer " + std::to_string(number) + " (" + printable(layer.description()) + ")");
+            throw;
+        }
+    };
+    if (result.base) {
+        keep_timestamps const keep; // the base was made when it was made
+        env_ref kept{env};
+        kept.timestamps = timestamps_ref{keep};
+        for (auto const& layer : result.base->layers) {
+            ++number;
+            auto ready = make(layer, kept);
+            if (ready.elsewhere) drop_foreign_annotations(ready.facts);
+            take(std::move(ready));
+        }
+    }
+    for (auto const& layer : result.layers) {
+        ++number;
+        auto ready = shared.find(layer);
+        if (!ready) {
+            ready = make(layer, env_ref{env});
+            shared.add(layer, *ready);
+        }
+        take(std::move(*ready));
+    }
+}
+
+/// Whether a layer goes by its distributable media type, and registries get it: see
+/// export_options::prefer_nondistributable.
+inline void choose_distribution(layer_blob& layer, export_options const& options,
+                                media_type_table const& types, std::vector<std::string>& warnings) {
+    auto const warn = [&](std::string const& what) {
+        auto text = "layer " + layer.blob.digest.text() + " " + what;
+        if (std::find(warnings.begin(), warnings.end(), text) == warnings.end())
+            warnings.push_back(std::move(text));
+    };
+    layer.distributable = !layer.only_named;
+    if (layer.only_named)
+        return warn("is only named by URLs, from which nothing is fetched: it stays non-distributable");
+    if (options.prefer_nondistributable && !layer.urls.empty()) {
+        layer.distributable = layer.encoding == "zstd" && types.manifest == docker_media_types::manifest;
+        if (layer.distributable)
+            warn("becomes distributable: Docker has no media type for a non-distributable one in zstd");
+    }
+    if (layer.distributable) layer.urls.clear();
+}
+
+} // namespace shiplap::detail
