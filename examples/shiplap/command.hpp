@@ -41,6 +41,7 @@ struct export_arguments : output_arguments {
     std::vector<std::string> rebase; ///< two images, the old base and the new one, or none
     std::optional<std::string> from, entrypoint, cmd, config_file, metadata_file;
     std::string workdir, user;
+    std::optional<std::string> squash; ///< "true" where it stands alone
 };
 
 // Each prints its result on standard output and throws on failure: option_error for wrong usage, interrupted after a

@@ -241,6 +241,15 @@ std::vector<platform_build> parse_builds(export_arguments const& arguments) {
     return builds;
 }
 
+std::optional<squash_scope> parse_squash(std::optional<std::string> const& text) {
+    if (!text) return std::nullopt;
+    if (*text == "true") return squash_scope::above_base;
+    if (*text == "all") return squash_scope::all;
+    throw option_error{"--squash", "'" + printable(*text) +
+                                       "': expected --squash for the layers above the base image, or "
+                                       "--squash=all for those of the base, too"};
+}
+
 // "shiplap cpoy a b": the word became an INPUT.
 void refuse_misspelt_subcommand(export_arguments const& arguments) {
     if (!arguments.outputs.empty() || arguments.inputs.empty()) return;
@@ -258,6 +267,7 @@ void export_images(export_arguments const& arguments, common_options const& comm
     progress_display display{parse_progress_style(common.progress)};
     refuse_misspelt_subcommand(arguments);
     auto const specs = parse_outputs(arguments, common);
+    auto const squashing = parse_squash(arguments.squash);
     auto const base_locations = parse_bases(arguments, common);
     std::vector<needed_image> bases;
     bases.reserve(base_locations.size());
@@ -272,7 +282,12 @@ void export_images(export_arguments const& arguments, common_options const& comm
     std::vector<build_result> results;
     results.reserve(builds.size());
     for (auto& build : builds) results.push_back(std::move(build.result));
-    export_to_all(specs, {results, results.size() > 1}, env, arguments.metadata_file);
+    bool const is_list = results.size() > 1;
+    if (squashing) {
+        for (auto const& spec : specs) check_export(spec, {results, is_list}); // before the work
+        results = squash(results, *squashing, env);                           // once for all outputs
+    }
+    export_to_all(specs, {results, is_list}, env, arguments.metadata_file);
 }
 
 } // namespace shiplap_command

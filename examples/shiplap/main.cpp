@@ -213,6 +213,9 @@ class command_line {
         add_value(app_, "--user", arguments_.user, "USER", "user[:group] that processes run as");
         add_value(app_, "--config", arguments_.config_file, "FILE",
                   "image configuration to start from (JSON)");
+        app_.add_flag("--squash", arguments_.squash,
+                      "one layer instead of several; --squash=all: of the base image's, too")
+            ->take_last();
         add_value(app_, "--digest", arguments_.digest, "NAME", "sha256, the default, or sha512");
         add_value(app_, "--metadata-file", arguments_.metadata_file, "FILE",
                   "write digests and names as JSON");

@@ -45,6 +45,7 @@
 #include <shiplap/export/rebase.hpp>
 #include <shiplap/export/result.hpp>
 #include <shiplap/export/spec.hpp>
+#include <shiplap/export/squash.hpp>
 #include <shiplap/fwd.hpp>
 #include <shiplap/image/assemble.hpp>
 #include <shiplap/image/attestation.hpp>
@@ -92,6 +93,8 @@
 #include <shiplap/sink/push_target.hpp>
 #include <shiplap/sink/root_directory.hpp>
 #include <shiplap/sink/rootfs_tar.hpp>
+#include <shiplap/sink/shared_names.hpp>
+#include <shiplap/sink/squashed_layer.hpp>
 #include <shiplap/sink/staged_directory.hpp>
 #include <shiplap/sink/tree_removal.hpp>
 #include <shiplap/sink/unpacked.hpp>

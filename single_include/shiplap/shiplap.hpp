@@ -53,6 +53,8 @@
 #include <system_error>
 #include <thread>
 #include <type_traits>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -12146,77 +12148,221 @@ class oci_archive_sink : public layout_archive {
 
 } // namespace shiplap
 
+// === shiplap/sink/shared_names.hpp ===
+
+// shared_names: which hard links of stacked layers are left, and what they link to when some of the names of a
+// file are hidden by a later layer. The part of flatten.hpp that knows of links.
+//
+//     shared_names names;
+//     ... names.begin_layer(2); names.add_content("a"); names.add_link("b", "a", true); ... // topmost layer first
+//     names.settle(is_hidden);
+//     ... names.name_for_content(1, "a", stays) ... names.target_of("b", "a") ...           // bottom layer first
+//
+// Seen from above, a link moves who wants a content to another name, and the content ends the search:
+//
+//   layer 1    a = "text"               "b" wants it: written as b, if a is hidden
+//   layer 2    b is a link to a         who wants b wants a, and b itself does if it stays
+//   layer 3    removes a
+//
+// Memory: the names of the files of one layer, and each name that is a link.
+
+namespace shiplap::detail {
+
+/// Layers count from 1. Paths are in the one form that layer_flattener gives them.
+class shared_names {
+  public:
+    /// What is added from now on is of this layer, which is not above the one before.
+    void begin_layer(std::size_t layer) {
+        if (layer == layer_) return;
+        layer_ = layer;
+        contents_.clear();
+        links_.clear();
+        for (auto const& [target, names] : std::exchange(wanted_here_, {})) append(wanted_[target], names);
+    }
+
+    /// There is something that is neither a directory nor a link.
+    void add_content(std::string const& path) {
+        contents_.insert(path);
+        if (auto const wanted = wanted_.extract(path)) append(sharers_[{layer_, path}], wanted.mapped());
+    }
+
+    /// There is a hard link; `stays`: no later layer hides it.
+    void add_link(std::string const& path, std::string target, bool stays) {
+        origin from{std::move(target), false};
+        if (auto const link = links_.find(from.name); link != links_.end())
+            from = link->second;
+        else
+            from.is_here = contents_.contains(from.name);
+        links_.insert_or_assign(path, from);
+
+        linked names{{}, layer_};
+        if (auto above = wanted_.extract(path)) names.names = std::move(above.mapped().names);
+        if (stays) names.names.push_back(path);
+        if (names.names.empty()) return;
+        append(from.is_here ? sharers_[{layer_, from.name}] : wanted_here_[from.name], names);
+    }
+
+    /// All layers were seen; further calls do nothing. Content that was not met lies below all layers and has to
+    /// stay there: throws error{unsupported} if `is_hidden(n, path)`, which says whether a layer above n hides it.
+    template <class IsHidden>
+    void settle(IsHidden is_hidden) {
+        if (layer_ == 0) return;
+        begin_layer(0);
+        for (auto const& [target, wanted] : std::exchange(wanted_, {})) {
+            if (is_hidden(wanted.layer - 1, target))
+                throw error{error_code::unsupported, "flatten", wanted.names.front(),
+                            "is a hard link to '" + printable(target) +
+                                "', whose content is in none of these layers, and one of them hides it"};
+            for (auto const& name : wanted.names) sources_.insert_or_assign(name, target);
+        }
+    }
+
+    /// What the content of `path` in `layer` is to be called, its own name if that `stays`; nothing if nobody
+    /// wants it.
+    std::optional<std::string> name_for_content(std::size_t layer, std::string const& path, bool stays) {
+        auto const sharers = sharers_.find({layer, path});
+        if (sharers == sharers_.end()) return stays ? std::optional{path} : std::nullopt;
+        auto const& names = sharers->second.names;
+        auto const& name = stays ? path : names.front();
+        for (auto const& other : names) sources_.insert_or_assign(other, name);
+        return name;
+    }
+
+    /// What the link `path`, which stays, is to link to; `path` itself if it got the content. `target` is what
+    /// its entry says.
+    [[nodiscard]] std::string target_of(std::string const& path, std::string target) const {
+        auto const source = sources_.find(path);
+        return source == sources_.end() ? std::move(target) : source->second;
+    }
+
+  private:
+    /// Names in the result of one content; `layer` is the lowest that links to it.
+    struct linked {
+        std::vector<std::string> names{};
+        std::size_t layer = 0;
+    };
+
+    /// The name that came with a content: in this layer or, though it may have got another file since, below it.
+    struct origin {
+        std::string name;
+        bool is_here;
+    };
+
+    static void append(linked& to, linked const& lower) {
+        to.names.insert(to.names.end(), lower.names.begin(), lower.names.end());
+        to.layer = lower.layer;
+    }
+
+    std::size_t layer_ = 0;                              // that is surveyed; 0: none
+    std::unordered_set<std::string> contents_;           // of that layer
+    std::map<std::string, origin> links_;                // of that layer
+    std::map<std::string, linked> wanted_, wanted_here_; // not met yet; what that layer wants of lower ones
+    std::map<std::pair<std::size_t, std::string>, linked> sharers_; // content -> links to it that stay
+    std::map<std::string, std::string> sources_;                    // name -> the one that has the content
+};
+
+} // namespace shiplap::detail
+
 // === shiplap/sink/flatten.hpp ===
 
 // flatten: which entries of stacked layers are left when all are applied (image-spec, layer.md,
 // "Changesets").
 //
-// Layers are shown top first to survey(): it learns what each layer hides in those below. Then they are shown
-// bottom first to decide(), which says for each entry whether it is still there, and under which name its
-// content is kept.
+//     layer_flattener layers{flattened::changes};
+//     ... layers.survey(i, entry);                  // every entry of every layer, topmost layer first
+//     ... layers.decide(i, entry, write_entry);     // the same again, bottom layer first
+//
+// survey() learns what each layer hides in those below. decide() then says for each entry whether it is still
+// there, and under which name its content is kept.
 //
 //   hidden in layer k       by a layer above k that
 //   the path itself         has an entry or a whiteout of that path
 //   all below the path      has a whiteout of it, marks it opaque, or has something there that is no
 //   directory
 //
-// Two cases need care. A directory in several layers is written where it first occurs, with the facts of the
-// topmost, so that parents precede children. A hard link whose target is hidden while the link is not gets
-// the target's content.
+// A directory in several layers is written where it first occurs, with the facts of the topmost, so that
+// parents precede children. Names that share a file go on doing so; if the one that came with the content is
+// hidden, the content comes with another one.
+//
+// With flattened::changes the result is a layer for what lies below the layers, and does to that what they
+// did together:
+//
+//   at P in the result      if a layer hid what is at or below P, it says
+//   nothing                 .wh.P
+//   a directory             P/, then P/.wh..wh..opq: overlay file systems cannot have .wh.P beside P/
+//   anything else           nothing, for the entry hides it
+//
+// and nothing of that below a directory that is hidden itself.
+//
+// Names are taken as they are written: no symbolic link is followed, so layers must not reach the same file by
+// two paths. A directory that has no entry is there as long as something in it is.
 
 namespace shiplap {
 
+/// What flattened layers become.
+enum class flattened {
+    tree,    ///< all that there is: nothing lies below them
+    changes, ///< one layer for what lies below them
+};
+
 class layer_flattener {
   public:
+    explicit layer_flattener(flattened into = flattened::tree) noexcept : into_{into} {}
+
     /// Learns one entry of `layer` (0 is the bottom). Call for all entries of all layers, topmost layer
     /// first.
     void survey(std::size_t layer, tar_entry const& entry) {
+        names_.begin_layer(++layer); // counted from 1 inside
         auto const path = key_of(entry.name);
-        auto const kind = classify_whiteout(path);
-        if (kind.kind == whiteout_kind::ignored) return;
-        if (kind.kind == whiteout_kind::opaque) return hide(below_, kind.path, layer);
-        if (kind.kind == whiteout_kind::removal) {
-            hide(self_, kind.path, layer);
-            return hide(below_, kind.path, layer);
+        auto const meaning = classify_whiteout(path);
+        if (meaning.kind == whiteout_kind::ignored) return;
+        if (meaning.kind == whiteout_kind::opaque) return note(emptied_, meaning.path, layer);
+        if (meaning.kind == whiteout_kind::removal) {
+            note(removed_, meaning.path, layer);
+            return note(emptied_, meaning.path, layer);
         }
+        bool const stays = !is_hidden(layer, path);
+        if (stays && into_ == flattened::changes) note_folders_above(path);
         if (entry.type == entry_type::directory) {
             directories_.try_emplace(path, layer, entry);
             return;
         }
-        if (entry.type == entry_type::hard_link && !is_hidden(layer, path)) {
-            auto const target = key_of(entry.link_name);
-            if (is_hidden(layer, target)) heirs_.try_emplace({layer, target}, path);
-        }
-        hide(self_, path, layer);
-        hide(below_, path, layer);
+        if (entry.type == entry_type::hard_link)
+            names_.add_link(path, key_of(entry.link_name), stays);
+        else
+            names_.add_content(path);
+        note(files_, path, layer);
+        note(emptied_, path, layer);
     }
 
-    /// What of `entry` is to be written: nothing, or an entry (perhaps under another name) that has the same
-    /// payload. Call for all entries of all layers, bottom layer first.
-    std::optional<tar_entry> decide(std::size_t layer, tar_entry entry) {
+    /// Hands to `write(entry)` what is to be written for `entry`. At most one of that has a payload: its own.
+    /// Call for all entries of all layers, bottom layer first. Throws error{unsupported} for a hard link to
+    /// content that none of the layers has and one of them hides.
+    template <class Write>
+    void decide(std::size_t layer, tar_entry entry, Write write) {
+        ++layer;
+        settle_links();
         auto const path = key_of(entry.name);
-        if (classify_whiteout(path).kind != whiteout_kind::none) return std::nullopt;
-        if (entry.type == entry_type::directory) return decide_directory(layer, path, std::move(entry));
-        if (is_hidden(layer, path)) return inherit(layer, path, std::move(entry));
-        if (entry.type == entry_type::hard_link) {
-            auto const target = key_of(entry.link_name);
-            if (auto const heir = inherited_.find({layer, target}); heir != inherited_.end()) {
-                if (heir->second == path) return std::nullopt; // has been written with the content
-                entry.link_name = heir->second;
-            } else if (is_hidden(layer, target)) {
-                throw error{error_code::unsupported, "flatten", entry.name,
-                            "is a hard link to '" + printable(entry.link_name) +
-                                "', whose content a later layer replaces"};
-            } else {
-                entry.link_name = target;
-            }
+        auto const meaning = classify_whiteout(path);
+        if (meaning.kind != whiteout_kind::none) {
+            if (meaning.kind != whiteout_kind::ignored && into_ == flattened::changes)
+                decide_whiteout(meaning.path, write);
+        } else if (entry.type == entry_type::directory) {
+            if (!is_replaced(layer, path) && !is_below_emptied(layer, path))
+                write_directory(path, std::move(entry), write);
+        } else if (entry.type == entry_type::hard_link) {
+            if (is_hidden(layer, path)) return;
+            entry.link_name = names_.target_of(path, key_of(entry.link_name));
+            if (entry.link_name == path) return; // written with the content
+            entry.name = path;
+            write(entry);
+        } else {
+            decide_content(layer, path, std::move(entry), write);
         }
-        entry.name = path;
-        return entry;
     }
 
   private:
-    using place = std::pair<std::size_t, std::string>; // layer and path
+    using topmost = std::unordered_map<std::string, std::size_t>;
 
     // "./a/b/" and "a/b" are one path; one that leaves the root is refused.
     static std::string key_of(std::string_view name) {
@@ -12227,61 +12373,132 @@ class layer_flattener {
             if (part == "..")
                 throw error{error_code::unsafe_entry, "flatten", std::string{name},
                             "leaves the root directory"};
-            if (!part.empty() && part != ".") path += (path.empty() ? "" : "/") + std::string{part};
+            if (!part.empty() && part != ".") path.append(path.empty() ? "" : "/").append(part);
             start = end + 1;
         }
         return path;
     }
 
-    static void hide(std::map<std::string, std::size_t>& highest, std::string const& path,
-                     std::size_t layer) {
-        highest.try_emplace(path, layer); // the topmost layer came first
-    }
-
-    static bool reaches(std::map<std::string, std::size_t> const& highest, std::string const& path,
-                        std::size_t layer) {
-        auto const found = highest.find(path);
-        return found != highest.end() && found->second > layer;
-    }
-
-    [[nodiscard]] bool is_hidden(std::size_t layer, std::string const& path) const {
-        if (reaches(self_, path, layer)) return true;
-        if (auto const found = directories_.find(path);
-            found != directories_.end() && found->second.first > layer)
-            return true;
-        return is_below_hidden(layer, path);
-    }
-
-    [[nodiscard]] bool is_below_hidden(std::size_t layer, std::string const& path) const {
-        if (reaches(below_, "", layer)) return true; // an opaque root
+    /// Whether `test` holds for a directory above `path`, "" among them.
+    template <class Test>
+    static bool any_above(std::string const& path, Test test) {
+        if (path.empty()) return false;
+        if (test(std::string{})) return true;
         for (auto slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1))
-            if (reaches(below_, path.substr(0, slash), layer)) return true;
+            if (test(path.substr(0, slash))) return true;
         return false;
     }
 
-    std::optional<tar_entry> decide_directory(std::size_t layer, std::string const& path, tar_entry entry) {
-        if (path.empty() || reaches(self_, path, layer) || is_below_hidden(layer, path)) return std::nullopt;
-        if (!written_.insert(path).second) return std::nullopt;
-        if (auto const topmost = directories_.find(path); topmost != directories_.end())
-            entry = topmost->second.second;
-        entry.name = path + "/";
-        return entry;
+    // --- what is hidden
+
+    static void note(topmost& layers, std::string const& path, std::size_t layer) {
+        layers.try_emplace(path, layer); // the topmost layer came first
+    }
+    static bool reaches(topmost const& layers, std::string const& path, std::size_t layer) {
+        auto const found = layers.find(path);
+        return found != layers.end() && found->second > layer;
     }
 
-    std::optional<tar_entry> inherit(std::size_t layer, std::string const& path, tar_entry entry) {
-        auto const heir = heirs_.find({layer, path});
-        if (heir == heirs_.end()) return std::nullopt;
-        inherited_.insert(*heir);
-        entry.name = heir->second;
-        return entry;
+    [[nodiscard]] bool is_replaced(std::size_t layer, std::string const& path) const {
+        return reaches(files_, path, layer) || reaches(removed_, path, layer);
+    }
+    [[nodiscard]] bool is_below_emptied(std::size_t layer, std::string const& path) const {
+        return any_above(path, [&](std::string const& folder) { return reaches(emptied_, folder, layer); });
+    }
+    [[nodiscard]] bool is_hidden(std::size_t layer, std::string const& path) const {
+        auto const folder = directories_.find(path);
+        return is_replaced(layer, path) || is_below_emptied(layer, path) ||
+               (folder != directories_.end() && folder->second.first > layer);
     }
 
-    std::map<std::string, std::size_t> self_,
-        below_; // path -> topmost layer that hides it, or what is below it
-    std::map<std::string, std::pair<std::size_t, tar_entry>> directories_; // topmost
-    std::map<place, std::string> heirs_;     // hidden target -> the link that gets its content
-    std::map<place, std::string> inherited_; // those of them that have got it
-    std::set<std::string> written_;          // directories
+    // --- names that share a file
+
+    void settle_links() {
+        names_.settle([this](std::size_t layer, std::string const& path) { return is_hidden(layer, path); });
+    }
+
+    template <class Write>
+    void decide_content(std::size_t layer, std::string const& path, tar_entry entry, Write& write) {
+        auto const name = names_.name_for_content(layer, path, !is_hidden(layer, path));
+        if (!name) return;
+        entry.name = *name;
+        if (*name != path) write_folders_above(*name, write);
+        write(entry);
+    }
+
+    // --- directories, and what of them is gone
+
+    void note_folders_above(std::string const& path) {
+        for (auto slash = path.rfind('/'); slash != std::string::npos; slash = path.rfind('/', slash - 1))
+            if (!folders_.insert(path.substr(0, slash)).second) return; // and so are those above it
+    }
+
+    /// An entry in the place of several, and what it says of the directory's content below the layers.
+    template <class Write>
+    void write_directory(std::string const& path, tar_entry entry, Write& write) {
+        if (!written_.insert(path).second) return;
+        if (auto const found = directories_.find(path); found != directories_.end())
+            entry = found->second.second;
+        entry.name = path.empty() ? "./" : path + "/";
+        write(entry);
+        if (into_ == flattened::changes && emptied_.contains(path) && !is_covered(path))
+            write(opaque_entry(path));
+    }
+
+    /// Writes what has an entry in the result, though that comes later.
+    template <class Write>
+    void write_folders_above(std::string const& path, Write& write) {
+        any_above(path, [&](std::string const& folder) {
+            if (auto const found = directories_.find(folder); found != directories_.end() && stays(*found))
+                write_directory(folder, found->second.second, write);
+            else if (into_ == flattened::changes && emptied_.contains(folder))
+                decide_whiteout(folder, write);
+            return false;
+        });
+    }
+
+    template <class Directory>
+    [[nodiscard]] bool stays(Directory const& found) const {
+        auto const& [path, topmost_entry] = found;
+        return !is_replaced(topmost_entry.first, path) && !is_below_emptied(topmost_entry.first, path);
+    }
+
+    /// Whether all below `path` that lies below the layers is hidden by what is said further up.
+    [[nodiscard]] bool is_covered(std::string const& path) const {
+        return any_above(path, [&](std::string const& folder) { return emptied_.contains(folder); });
+    }
+
+    template <class Write>
+    void decide_whiteout(std::string const& path, Write& write) {
+        if (written_.contains(path) || is_covered(path)) return;
+        if (auto const found = directories_.find(path); found != directories_.end() && stays(*found)) {
+            write_folders_above(path, write);
+            return write_directory(path, found->second.second, write);
+        }
+        auto const file = files_.find(path);
+        if (file != files_.end() && !is_hidden(file->second, path)) return;
+        written_.insert(path);
+        bool const is_gone = file != files_.end() || removed_.contains(path);
+        bool const is_folder = folders_.contains(path);
+        if (is_gone && !is_folder) return write(whiteout_entry(path));
+        // Without an entry, a directory is made as who extracts layers makes it.
+        if (is_gone) write(tar_entry{.name = path + "/", .type = entry_type::directory, .mode = 0755});
+        write(opaque_entry(path));
+    }
+
+    static tar_entry opaque_entry(std::string const& folder) {
+        return {.name = (folder.empty() ? "" : folder + "/") + std::string{opaque_marker}};
+    }
+
+    flattened into_;
+    topmost removed_, files_; // paths that have a whiteout, or anything but a directory
+    topmost emptied_;         // directories of which nothing that lies below is left
+    std::unordered_map<std::string, std::pair<std::size_t, tar_entry>> directories_; // topmost
+    std::unordered_set<std::string>
+        folders_; // what must be a directory in the result, for something is in it
+
+    detail::shared_names names_;
+    std::unordered_set<std::string> written_; // directories, and what whiteouts are about
 };
 
 } // namespace shiplap
@@ -12306,7 +12523,7 @@ class rootfs_tar_sink {
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
         auto const layers = select_platform(graph, wanted_).manifest.layers;
         tar_.emplace(*output_);
-        flattener_ = {};
+        flattener_ = layer_flattener{};
         layers_ = layers.size();
         surveyed_ = written_ = 0;
         std::vector<descriptor> order;
@@ -12329,11 +12546,12 @@ class rootfs_tar_sink {
             while (auto const* entry = entries.next()) flattener_.survey(index, *entry);
             return;
         }
-        while (auto const* entry = entries.next())
-            if (auto const kept = flattener_.decide(written_, *entry)) {
-                tar_->entry(*kept);
-                if (kept->size != 0) transfer(entries, *tar_);
-            }
+        auto const write = [&](tar_entry const& kept) {
+            if (kept.name == "./") return; // a root file system needs no entry for its root
+            tar_->entry(kept);
+            if (kept.size != 0) transfer(entries, *tar_);
+        };
+        while (auto const* entry = entries.next()) flattener_.decide(written_, *entry, write);
         ++written_;
     }
 
@@ -13367,6 +13585,293 @@ inline build_result rebase(base_image image, base_image const& old_base, base_im
     auto out = as_result(std::move(image), std::move(with));
     out.base = std::move(new_base);
     return out;
+}
+
+} // namespace shiplap
+
+// === shiplap/sink/squashed_layer.hpp ===
+
+// squashed_layer: several layers as one layer_source. No content is kept; whenever it is packed, it reads the
+// layers that it is made of, bottom first, and leaves out what is hidden (flatten.hpp says what that is).
+//
+//     auto surveyed = std::make_shared<layer_flattener>(flattened::changes);
+//     ... surveyed->survey(i, entry) ...                 // as flatten.hpp says; layer_entries finds the entries
+//     squashed_layer layer{{lower, upper}, surveyed};
+//
+// export/squash.hpp makes one of the layers of an image.
+
+namespace shiplap {
+
+/// One of the layers that become one.
+struct squashed_part {
+    any_layer_source layer;
+    bool was_packed = false; ///< so it may be eStargz, whose table of contents is no part of the tree
+
+    squashed_part(any_layer_source from) // NOLINT(google-explicit-constructor): as it is
+        : layer{std::move(from)}, was_packed{layer.is_stored()} {}
+    squashed_part(any_layer_source copy, bool packed) : layer{std::move(copy)}, was_packed{packed} {}
+};
+
+namespace detail {
+
+/// A byte_sink that takes a layer's tar apart: `on_entry(entry)` tells whether its payload, if it has any, is
+/// to go to `on_payload(piece)`.
+template <class OnEntry, class OnPayload>
+class layer_entries {
+  public:
+    layer_entries(squashed_part const& part, OnEntry on_entry, OnPayload on_payload)
+        : scanner_{part.layer.description()},
+          may_have_toc_{part.was_packed},
+          on_entry_{std::move(on_entry)},
+          on_payload_{std::move(on_payload)} {}
+
+    void write(bytes_view in) {
+        while (!in.empty()) {
+            auto const found = scanner_.next(in);
+            if (found == tar_scanner::event::entry) {
+                auto const& entry = scanner_.entry();
+                bool const is_toc = may_have_toc_ && entry.name == estargz_toc_name;
+                wanted_ = !is_toc && on_entry_(entry);
+            } else if (found == tar_scanner::event::payload && wanted_) {
+                on_payload_(scanner_.payload());
+            }
+        }
+    }
+    void finish() const { scanner_.finish(); }
+
+  private:
+    tar_scanner scanner_;
+    bool may_have_toc_, wanted_ = false;
+    OnEntry on_entry_;
+    OnPayload on_payload_;
+};
+
+/// Throws `failure` again as one of the layer `number`, counted from 1.
+[[noreturn]] inline void throw_for_layer(error& failure, std::size_t number, any_layer_source const& layer) {
+    failure.within("layer " + std::to_string(number) + " (" + printable(layer.description()) + ")");
+    throw; // NOLINT(misc-throw-by-value-catch-by-reference): called from the handler
+}
+
+} // namespace detail
+
+/// A layer_source: several layers as one.
+class squashed_layer {
+  public:
+    /// `surveyed` has seen all entries of `parts`, which are bottom first.
+    squashed_layer(std::vector<squashed_part> parts, std::shared_ptr<layer_flattener const> surveyed)
+        : parts_{std::move(parts)}, surveyed_{std::move(surveyed)} {}
+
+    /// Throws what the layers throw, and error{unsupported} as layer_flattener does.
+    template <byte_sink Out>
+    void write_tar(Out& out, layer_context const& context) const {
+        auto flattener = *surveyed_; // which goes on from there each time
+        tar_writer tar{out};
+        bool has_payload = false;
+        auto const write = [&](tar_entry entry) {
+            if (!is_reserved_name(entry.name.substr(entry.name.rfind('/') + 1)))
+                entry.mtime = context.time(entry.mtime);
+            tar.entry(entry);
+            has_payload = entry.size != 0;
+        };
+        for (std::size_t i = 0; i < parts_.size(); ++i) {
+            auto const decide = [&](tar_entry const& entry) {
+                has_payload = false;
+                flattener.decide(i, entry, write);
+                return has_payload;
+            };
+            detail::layer_entries entries{parts_[i], decide, [&](bytes_view piece) { tar.write(piece); }};
+            try {
+                parts_[i].layer.write_tar(entries, {{}, context.progress});
+                entries.finish();
+            } catch (error& failure) {
+                detail::throw_for_layer(failure, i + 1, parts_[i].layer);
+            }
+        }
+        tar.finish();
+    }
+
+    [[nodiscard]] std::string description() const {
+        return "squash of " + std::to_string(parts_.size()) + " layers";
+    }
+
+  private:
+    std::vector<squashed_part> parts_;
+    std::shared_ptr<layer_flattener const> surveyed_;
+};
+
+} // namespace shiplap
+
+// === shiplap/export/squash.hpp ===
+
+// squash: several layers become one, before an export:
+//
+//     default_env env;
+//     auto image = out(squash(result, squash_scope::above_base, env));
+//
+//   scope         becomes one layer                       history
+//   above_base    the new layers; without a base, or      goes on with one entry for the new layer
+//                 without new ones, as `all`
+//   all           those of the base, too: there is no     is kept as steps that made no layer, then one
+//                 base any longer                         entry for the layer
+//
+// What the image contains stays the same: applied to the base, the one layer does what the several did
+// (sink/flatten.hpp says how, and what it takes for granted). Only one layer is left as it is.
+//
+// Every layer is read once, topmost first; those that could not be read again as cheaply, for they are packed
+// at that moment or lie in a registry, are kept in files without a name until nothing refers to them. The
+// new layer reads what it consists of each time it is packed: timestamps, codec and digest are those of the
+// export. An exception leaves nothing behind.
+
+namespace shiplap {
+
+/// Which layers of an image become one.
+enum class squash_scope { above_base, all };
+
+namespace detail {
+
+/// A layer that was read already, as a plain tar.
+struct staged_layer {
+    std::shared_ptr<staged_file const> tar;
+    std::string name;
+
+    template <byte_sink Out>
+    void write_tar(Out& out, layer_context const& context) const {
+        tar_layer{any_byte_source{tar->reader()}, name}.write_tar(out, context);
+    }
+    [[nodiscard]] std::string const& description() const noexcept { return name; }
+};
+
+/// The configuration without a layer: all its history are steps that made none.
+inline std::string without_layers(std::string const& config) {
+    auto const* const subject = "configuration of the squashed image";
+    auto const document = parse_json(config, subject);
+    auto history = read_history(json_node{document, subject}["history"]);
+    if (history.empty()) return config;
+    for (auto& entry : history) entry.empty_layer = true;
+    auto members = split_members(config);
+    members["history"] = compact(to_json(history));
+    return join_members(members);
+}
+
+/// Squashes the images of one export, which may have layers in common.
+class squasher {
+  public:
+    squasher(squash_scope scope, progress_ref progress, std::string folder)
+        : scope_{scope}, progress_{progress}, folder_{std::move(folder)} {}
+
+    [[nodiscard]] build_result squash(build_result const& result) {
+        bool const all = scope_ == squash_scope::all || !result.base || result.layers.empty();
+        auto const below = result.base ? result.base->layers.size() : 0;
+        std::vector<any_layer_source> layers;
+        if (all && result.base) layers = result.base->layers;
+        auto const of_base = layers.size();
+        layers.insert(layers.end(), result.layers.begin(), result.layers.end());
+        if (layers.size() < 2) return result;
+
+        auto flattener = std::make_shared<layer_flattener>(all ? flattened::tree : flattened::changes);
+        std::vector<squashed_part> parts{layers.begin(), layers.end()};
+        for (auto i = layers.size(); i-- > 0;) {
+            auto const stored = layers[i].stored();
+            bool const is_near = !stored || !stored->is_remote;
+            try {
+                survey(parts[i], i, is_near, *flattener);
+            } catch (error& failure) {
+                throw_for_layer(failure, below - of_base + i + 1, layers[i]);
+            }
+        }
+        auto out = result;
+        out.layers = {squashed_layer{std::move(parts), std::move(flattener)}};
+        if (!all) return out;
+        if (out.base && !out.config)
+            out.config = inherited_config(out.base->config, "configuration of the base image");
+        if (out.config) out.config = without_layers(*out.config);
+        out.base.reset();
+        return out;
+    }
+
+    /// A layer that stayed as it is, but may have been read for another image.
+    [[nodiscard]] any_layer_source readable(any_layer_source const& layer) const {
+        for (auto const& [source, staged] : staged_)
+            if (source.is_same_as(layer)) return staged;
+        return layer;
+    }
+
+  private:
+    /// Reads a layer once; if it cannot be read again, or not as cheaply, puts a copy in its place.
+    void survey(squashed_part& part, std::size_t index, bool is_near, layer_flattener& flattener) {
+        auto const source = std::exchange(part.layer, readable(part.layer));
+        check(part.layer);
+        bool const is_copy = !part.layer.is_same_as(source);
+        std::optional<staged_file> copy;
+        if (!is_copy && !(part.was_packed && is_near)) copy.emplace(folder_, staging::scratch);
+
+        auto const learn = [&](tar_entry const& entry) {
+            flattener.survey(index, entry);
+            return false;
+        };
+        layer_entries entries{part, learn, [](bytes_view) {}};
+        struct {
+            std::optional<staged_file>& copy;
+            decltype(entries)& all;
+            void write(bytes_view in) {
+                if (copy) copy->write(in);
+                all.write(in);
+            }
+        } both{copy, entries};
+        activity told{progress_, "read", source.description(), std::nullopt};
+        meter count{told};
+        gather chunks;
+        pipeline pipe{count, chunks, both};
+        part.layer.write_tar(pipe, {{}, progress_});
+        pipe.finish();
+        entries.finish();
+        told.finish();
+        if (!copy) return;
+        part.layer =
+            staged_layer{std::make_shared<staged_file const>(std::move(*copy)), source.description()};
+        staged_.emplace_back(source, part.layer);
+    }
+
+    static void check(any_layer_source const& layer) {
+        auto const facts = layer.stored();
+        if (!facts) return;
+        if (facts->only_named)
+            throw error{error_code::unsupported, "squash", layer.description(),
+                        "is not in the image, which only says where it can be had"};
+        if (!facts->distributable)
+            throw error{error_code::unsupported, "squash", layer.description(),
+                        "must not be distributed, so it can be no part of a layer that is"};
+    }
+
+    squash_scope scope_;
+    progress_ref progress_;
+    std::string folder_;
+    std::vector<std::pair<any_layer_source, any_layer_source>> staged_;
+};
+
+} // namespace detail
+
+/// The images of one export with fewer layers. `env` lends its progress; copies of layers lie on the file
+/// system of `folder`. Throws what the layers throw; error{unsupported} for a layer that is only named or
+/// must not be distributed, and for what one layer cannot express (layer_flattener::decide()), this while the
+/// result is exported.
+template <export_env Env>
+std::vector<build_result> squash(std::span<build_result const> results, squash_scope scope, Env& env,
+                                 std::string folder = std::filesystem::temp_directory_path().string()) {
+    detail::squasher squasher{scope, progress_ref{env.progress}, std::move(folder)};
+    std::vector<build_result> out;
+    out.reserve(results.size());
+    for (auto const& result : results) out.push_back(squasher.squash(result));
+    for (auto& result : out)
+        for (auto& layer : result.layers) layer = squasher.readable(layer);
+    return out;
+}
+
+/// The same for one image.
+template <export_env Env>
+build_result squash(build_result const& result, squash_scope scope, Env& env,
+                    std::string folder = std::filesystem::temp_directory_path().string()) {
+    return std::move(squash(std::span{&result, 1}, scope, env, std::move(folder)).front());
 }
 
 } // namespace shiplap

@@ -97,6 +97,8 @@ USAGE = [
     ("half a difference", [*TO_ARCHIVE, "diff:tree"], "diff:LOWER:UPPER"),
     ("no threads", [*TO_ARCHIVE, "--jobs", "0", "tree"], "--jobs"),
     ("not a number of threads", [*TO_ARCHIVE, "--jobs", "two", "tree"], "--jobs"),
+    ("squash something else", [*TO_ARCHIVE, "--squash=base", "tree"], "--squash", "'base'", "--squash=all"),
+    ("squash while copying", ["--squash", "copy", "oci-archive:a", "oci-archive:b"], "--squash", "dir:copy"),
     ("unknown digest", [*TO_ARCHIVE, "--digest", "md5", "tree"], "md5", "sha256, sha512"),
     ("unknown progress", [*TO_ARCHIVE, "--progress", "loud", "tree"], "'loud'", "plain"),
     ("platform", [*TO_ARCHIVE, "--platform", "linux/", "tree"], "linux/"),
@@ -669,6 +671,17 @@ def hostile_zstd_bomb(work):
 def hostile_layer_is_not_what_the_configuration_says(work):
     write_layout(work / "image", [gzip.compress(LAYER, mtime=0)], "+gzip", [b"something else"])
     refused(work, ["copy", "oci-layout:image", "rootfs:out"], FAILED, "layer 1", sha256(LAYER))
+
+
+@table.row
+def what_fails_while_squashing(work):
+    small_tree(work)
+    (work / "broken.tar").write_bytes(tar_of(member("a", b"1"))[:600])
+    refused(work, [*TO_ARCHIVE, "--squash", "broken.tar", "tree"], FAILED, "layer 1 (tar:broken.tar)", "truncated")
+    kept = member("link", kind=tarfile.LNKTYPE, link="target")
+    (work / "lower.tar").write_bytes(tar_of(kept))
+    (work / "upper.tar").write_bytes(tar_of(member(".wh.target")))
+    refused(work, [*TO_ARCHIVE, "--squash", "lower.tar", "upper.tar"], FAILED, "'link'", "hard link to 'target'")
 
 
 @table.row

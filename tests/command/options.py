@@ -464,6 +464,84 @@ def from_what_is_no_base(work):
         expect_equal(survey(work), before, f"{base}: what is there")
 
 
+# --- squashing -------------------------------------------------------------------------------------------
+
+
+def squashed(work, *options, spec="type=oci,tar=false,dest=image", inputs=("upper", "top.tar"), **more):
+    """A base of two layers, of which the new ones remove a file; what inspect says of the squashed image."""
+    if not (work / "base").exists():
+        small_tree(work)
+        small_tree(work, "upper")
+        (work / "more").mkdir()
+        (work / "more/more").write_text("more")
+        (work / "top.tar").write_bytes(tar_of(member("new", b"new", mtime=1), member("etc/.wh.app.conf")))
+        succeed(work, "-o", "type=oci,tar=false,dest=base", "--env", "A=1", "tree", "more")
+    succeed(work, "--from", "oci-layout:base", *options, "-o", spec, *inputs, **more)
+    return inspect(work, "oci-layout:image")["manifests"][0]
+
+
+def squashing(option, inputs, layers, history, work):
+    image = squashed(work, option, "--env", "B=2", inputs=inputs)
+    expect_equal(len(image["layers"]), layers, "layers")
+    expect_equal(["empty_layer" in step for step in image["configuration"]["history"]], history, "empty layers")
+    expect_equal(image["configuration"]["config"]["Env"][-2:], ["A=1", "B=2"], "environment")
+    succeed(work, "copy", "oci-layout:image", "rootfs:files")
+    wanted = survey(work / "tree") | survey(work / "more")
+    if inputs:
+        del wanted["etc/app.conf"]
+    expect_equal(sorted(survey(work / "files")), sorted([*wanted, *(["new"] if inputs else [])]), "files")
+
+
+NEW = ("upper", "top.tar")
+SQUASHES = [
+    ("--squash", NEW, 3, [False] * 3),
+    ("--squash", (*NEW, "top.tar"), 3, [False] * 3),
+    ("--squash=all", NEW, 1, [True, True, False]),
+    ("--squash", (), 1, [True, True, False]),
+]
+for option, inputs, layers, history in SQUASHES:
+    table.add(f"squash {option} {' '.join(inputs)}", functools.partial(squashing, option, inputs, layers, history))
+
+
+@table.row
+def squash_standard_input(work):
+    image = squashed(work, "--squash", inputs=("tar:-", "upper"), stdin=tar_of(member("streamed", b"1")))
+    expect_equal(len(image["layers"]), 3, "layers")
+
+
+@table.row
+def squash_once_for_several_outputs(work):
+    words = ["-o", "type=oci,dest=image.tar,compression=zstd", "-o", "type=tar,dest=files.tar"]
+    squashed(work, "--squash", *words)
+    first = (work / "image.tar").read_bytes()
+    expect_in("etc/.wh.app.conf", names_in_layer(work, inspect(work, "oci-layout:image")), "the layer")
+    expect("etc/.wh.app.conf" not in names_in_tar(work / "files.tar"), "a root file system has no whiteouts")
+    squashed(work, "--squash", *words, "--jobs", "1")
+    expect_equal((work / "image.tar").read_bytes(), first, "the same again")
+
+
+def names_in_layer(work, found):
+    last = found["manifests"][0]["layers"][-1]["digest"].removeprefix("sha256:")
+    return names_in_tar(work / "image/blobs/sha256" / last)
+
+
+@table.row
+def squash_heeds_the_epoch(work):
+    image = squashed(work, "--squash=all",
+                     spec="type=oci,tar=false,dest=image,source-date-epoch=60,rewrite-timestamp=true")
+    layer = image["layers"][0]["digest"].removeprefix("sha256:")
+    with tarfile.open(work / "image/blobs/sha256" / layer) as tar:
+        expect_equal({entry.mtime for entry in tar}, {1, 60}, "times")
+    expect_equal({step["created"] for step in image["configuration"]["history"]}, {"1970-01-01T00:01:00Z"}, "history")
+
+
+@table.row
+def squash_for_several_platforms(work):
+    small_tree(work)
+    succeed(work, "-o", "type=oci,tar=false,dest=image", "--squash", "tar:-", "--platform", "linux/amd64", "tree",
+            "--platform", "linux/arm64", stdin=tar_of(member("streamed", b"1")))
+    found = inspect(work, "oci-layout:image")["manifests"]
+    expect_equal([len(image["layers"]) for image in found], [1, 1], "layers")
 # --- names that what is exported brings, and whole images converted ---------------------------------------------
 
 
@@ -846,7 +924,7 @@ def help_and_version(work):
     code, out, _ = run(work, "--help", progress=None)
     for option in ["--from", "--rebase", "--output", "--tag", "--platform", "--annotation", "--label", "--env", "--entrypoint", "--cmd",
                    "--workdir", "--user", "--expose", "--config", "--metadata-file", "--progress", "--store",
-                   "--digest", "--jobs", "copy", "inspect"]:
+                   "--digest", "--jobs", "--squash", "copy", "inspect"]:
         expect_in(option, out.decode(), "--help")
 
 

@@ -22,7 +22,7 @@ std::string shown(std::vector<trees::read_entry> const& entries) {
     return out;
 }
 
-std::string flattened(temp_dir const& dir, std::vector<any_layer_source> layers) {
+std::string left_of(temp_dir const& dir, std::vector<any_layer_source> layers) {
     exporter out{zstd{}, oci_media_types{}, sha256{}, rootfs_tar_sink{dir / "out.tar"}};
     out(build_result{.layers = std::move(layers)});
     return shown(trees::read_tar(read_file(dir / "out.tar", 1 << 20)));
@@ -40,14 +40,14 @@ TEST_CASE("layers become the tar of what they leave", "[rootfs_tar]") {
     trees::write(dir / "upper/c", "new");
     std::filesystem::create_hard_link(dir / "upper/c", dir / "upper/d");
 
-    CHECK(flattened(dir, {directory_layer{dir / "lower"}}) == "a/ a/gone=1 a/kept=2 b=3 ");
-    CHECK(flattened(dir, {directory_layer{dir / "lower"}, diff_layer{dir / "lower", dir / "upper"}}) ==
+    CHECK(left_of(dir, {directory_layer{dir / "lower"}}) == "a/ a/gone=1 a/kept=2 b=3 ");
+    CHECK(left_of(dir, {directory_layer{dir / "lower"}, diff_layer{dir / "lower", dir / "upper"}}) ==
           "a/ a/kept=2 b=changed c=new d>c ");
-    CHECK(flattened(dir, {}).empty());
+    CHECK(left_of(dir, {}).empty());
 }
 
 TEST_CASE("a failing export leaves no tar", "[rootfs_tar]") {
     temp_dir dir;
-    CHECK_THROWS_AS(flattened(dir, {directory_layer{dir / "missing"}}), error);
+    CHECK_THROWS_AS(left_of(dir, {directory_layer{dir / "missing"}}), error);
     CHECK_FALSE(std::filesystem::exists(dir / "out.tar"));
 }

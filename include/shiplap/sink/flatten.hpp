@@ -2,84 +2,114 @@
 // flatten: which entries of stacked layers are left when all are applied (image-spec, layer.md,
 // "Changesets").
 //
-// Layers are shown top first to survey(): it learns what each layer hides in those below. Then they are shown
-// bottom first to decide(), which says for each entry whether it is still there, and under which name its
-// content is kept.
+//     layer_flattener layers{flattened::changes};
+//     ... layers.survey(i, entry);                  // every entry of every layer, topmost layer first
+//     ... layers.decide(i, entry, write_entry);     // the same again, bottom layer first
+//
+// survey() learns what each layer hides in those below. decide() then says for each entry whether it is still
+// there, and under which name its content is kept.
 //
 //   hidden in layer k       by a layer above k that
 //   the path itself         has an entry or a whiteout of that path
 //   all below the path      has a whiteout of it, marks it opaque, or has something there that is no
 //   directory
 //
-// Two cases need care. A directory in several layers is written where it first occurs, with the facts of the
-// topmost, so that parents precede children. A hard link whose target is hidden while the link is not gets
-// the target's content.
+// A directory in several layers is written where it first occurs, with the facts of the topmost, so that
+// parents precede children. Names that share a file go on doing so; if the one that came with the content is
+// hidden, the content comes with another one.
+//
+// With flattened::changes the result is a layer for what lies below the layers, and does to that what they
+// did together:
+//
+//   at P in the result      if a layer hid what is at or below P, it says
+//   nothing                 .wh.P
+//   a directory             P/, then P/.wh..wh..opq: overlay file systems cannot have .wh.P beside P/
+//   anything else           nothing, for the entry hides it
+//
+// and nothing of that below a directory that is hidden itself.
+//
+// Names are taken as they are written: no symbolic link is followed, so layers must not reach the same file by
+// two paths. A directory that has no entry is there as long as something in it is.
 
 #include <shiplap/error.hpp>
+#include <shiplap/sink/shared_names.hpp>
 #include <shiplap/tar/entry.hpp>
 #include <shiplap/tar/whiteout.hpp>
 
 #include <algorithm>
-#include <map>
-#include <optional>
-#include <set>
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 namespace shiplap {
 
+/// What flattened layers become.
+enum class flattened {
+    tree,    ///< all that there is: nothing lies below them
+    changes, ///< one layer for what lies below them
+};
+
 class layer_flattener {
   public:
+    explicit layer_flattener(flattened into = flattened::tree) noexcept : into_{into} {}
+
     /// Learns one entry of `layer` (0 is the bottom). Call for all entries of all layers, topmost layer
     /// first.
     void survey(std::size_t layer, tar_entry const& entry) {
+        names_.begin_layer(++layer); // counted from 1 inside
         auto const path = key_of(entry.name);
-        auto const kind = classify_whiteout(path);
-        if (kind.kind == whiteout_kind::ignored) return;
-        if (kind.kind == whiteout_kind::opaque) return hide(below_, kind.path, layer);
-        if (kind.kind == whiteout_kind::removal) {
-            hide(self_, kind.path, layer);
-            return hide(below_, kind.path, layer);
+        auto const meaning = classify_whiteout(path);
+        if (meaning.kind == whiteout_kind::ignored) return;
+        if (meaning.kind == whiteout_kind::opaque) return note(emptied_, meaning.path, layer);
+        if (meaning.kind == whiteout_kind::removal) {
+            note(removed_, meaning.path, layer);
+            return note(emptied_, meaning.path, layer);
         }
+        bool const stays = !is_hidden(layer, path);
+        if (stays && into_ == flattened::changes) note_folders_above(path);
         if (entry.type == entry_type::directory) {
             directories_.try_emplace(path, layer, entry);
             return;
         }
-        if (entry.type == entry_type::hard_link && !is_hidden(layer, path)) {
-            auto const target = key_of(entry.link_name);
-            if (is_hidden(layer, target)) heirs_.try_emplace({layer, target}, path);
-        }
-        hide(self_, path, layer);
-        hide(below_, path, layer);
+        if (entry.type == entry_type::hard_link)
+            names_.add_link(path, key_of(entry.link_name), stays);
+        else
+            names_.add_content(path);
+        note(files_, path, layer);
+        note(emptied_, path, layer);
     }
 
-    /// What of `entry` is to be written: nothing, or an entry (perhaps under another name) that has the same
-    /// payload. Call for all entries of all layers, bottom layer first.
-    std::optional<tar_entry> decide(std::size_t layer, tar_entry entry) {
+    /// Hands to `write(entry)` what is to be written for `entry`. At most one of that has a payload: its own.
+    /// Call for all entries of all layers, bottom layer first. Throws error{unsupported} for a hard link to
+    /// content that none of the layers has and one of them hides.
+    template <class Write>
+    void decide(std::size_t layer, tar_entry entry, Write write) {
+        ++layer;
+        settle_links();
         auto const path = key_of(entry.name);
-        if (classify_whiteout(path).kind != whiteout_kind::none) return std::nullopt;
-        if (entry.type == entry_type::directory) return decide_directory(layer, path, std::move(entry));
-        if (is_hidden(layer, path)) return inherit(layer, path, std::move(entry));
-        if (entry.type == entry_type::hard_link) {
-            auto const target = key_of(entry.link_name);
-            if (auto const heir = inherited_.find({layer, target}); heir != inherited_.end()) {
-                if (heir->second == path) return std::nullopt; // has been written with the content
-                entry.link_name = heir->second;
-            } else if (is_hidden(layer, target)) {
-                throw error{error_code::unsupported, "flatten", entry.name,
-                            "is a hard link to '" + printable(entry.link_name) +
-                                "', whose content a later layer replaces"};
-            } else {
-                entry.link_name = target;
-            }
+        auto const meaning = classify_whiteout(path);
+        if (meaning.kind != whiteout_kind::none) {
+            if (meaning.kind != whiteout_kind::ignored && into_ == flattened::changes)
+                decide_whiteout(meaning.path, write);
+        } else if (entry.type == entry_type::directory) {
+            if (!is_replaced(layer, path) && !is_below_emptied(layer, path))
+                write_directory(path, std::move(entry), write);
+        } else if (entry.type == entry_type::hard_link) {
+            if (is_hidden(layer, path)) return;
+            entry.link_name = names_.target_of(path, key_of(entry.link_name));
+            if (entry.link_name == path) return; // written with the content
+            entry.name = path;
+            write(entry);
+        } else {
+            decide_content(layer, path, std::move(entry), write);
         }
-        entry.name = path;
-        return entry;
     }
 
   private:
-    using place = std::pair<std::size_t, std::string>; // layer and path
+    using topmost = std::unordered_map<std::string, std::size_t>;
 
     // "./a/b/" and "a/b" are one path; one that leaves the root is refused.
     static std::string key_of(std::string_view name) {
@@ -90,61 +120,132 @@ class layer_flattener {
             if (part == "..")
                 throw error{error_code::unsafe_entry, "flatten", std::string{name},
                             "leaves the root directory"};
-            if (!part.empty() && part != ".") path += (path.empty() ? "" : "/") + std::string{part};
+            if (!part.empty() && part != ".") path.append(path.empty() ? "" : "/").append(part);
             start = end + 1;
         }
         return path;
     }
 
-    static void hide(std::map<std::string, std::size_t>& highest, std::string const& path,
-                     std::size_t layer) {
-        highest.try_emplace(path, layer); // the topmost layer came first
-    }
-
-    static bool reaches(std::map<std::string, std::size_t> const& highest, std::string const& path,
-                        std::size_t layer) {
-        auto const found = highest.find(path);
-        return found != highest.end() && found->second > layer;
-    }
-
-    [[nodiscard]] bool is_hidden(std::size_t layer, std::string const& path) const {
-        if (reaches(self_, path, layer)) return true;
-        if (auto const found = directories_.find(path);
-            found != directories_.end() && found->second.first > layer)
-            return true;
-        return is_below_hidden(layer, path);
-    }
-
-    [[nodiscard]] bool is_below_hidden(std::size_t layer, std::string const& path) const {
-        if (reaches(below_, "", layer)) return true; // an opaque root
+    /// Whether `test` holds for a directory above `path`, "" among them.
+    template <class Test>
+    static bool any_above(std::string const& path, Test test) {
+        if (path.empty()) return false;
+        if (test(std::string{})) return true;
         for (auto slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1))
-            if (reaches(below_, path.substr(0, slash), layer)) return true;
+            if (test(path.substr(0, slash))) return true;
         return false;
     }
 
-    std::optional<tar_entry> decide_directory(std::size_t layer, std::string const& path, tar_entry entry) {
-        if (path.empty() || reaches(self_, path, layer) || is_below_hidden(layer, path)) return std::nullopt;
-        if (!written_.insert(path).second) return std::nullopt;
-        if (auto const topmost = directories_.find(path); topmost != directories_.end())
-            entry = topmost->second.second;
-        entry.name = path + "/";
-        return entry;
+    // --- what is hidden
+
+    static void note(topmost& layers, std::string const& path, std::size_t layer) {
+        layers.try_emplace(path, layer); // the topmost layer came first
+    }
+    static bool reaches(topmost const& layers, std::string const& path, std::size_t layer) {
+        auto const found = layers.find(path);
+        return found != layers.end() && found->second > layer;
     }
 
-    std::optional<tar_entry> inherit(std::size_t layer, std::string const& path, tar_entry entry) {
-        auto const heir = heirs_.find({layer, path});
-        if (heir == heirs_.end()) return std::nullopt;
-        inherited_.insert(*heir);
-        entry.name = heir->second;
-        return entry;
+    [[nodiscard]] bool is_replaced(std::size_t layer, std::string const& path) const {
+        return reaches(files_, path, layer) || reaches(removed_, path, layer);
+    }
+    [[nodiscard]] bool is_below_emptied(std::size_t layer, std::string const& path) const {
+        return any_above(path, [&](std::string const& folder) { return reaches(emptied_, folder, layer); });
+    }
+    [[nodiscard]] bool is_hidden(std::size_t layer, std::string const& path) const {
+        auto const folder = directories_.find(path);
+        return is_replaced(layer, path) || is_below_emptied(layer, path) ||
+               (folder != directories_.end() && folder->second.first > layer);
     }
 
-    std::map<std::string, std::size_t> self_,
-        below_; // path -> topmost layer that hides it, or what is below it
-    std::map<std::string, std::pair<std::size_t, tar_entry>> directories_; // topmost
-    std::map<place, std::string> heirs_;     // hidden target -> the link that gets its content
-    std::map<place, std::string> inherited_; // those of them that have got it
-    std::set<std::string> written_;          // directories
+    // --- names that share a file
+
+    void settle_links() {
+        names_.settle([this](std::size_t layer, std::string const& path) { return is_hidden(layer, path); });
+    }
+
+    template <class Write>
+    void decide_content(std::size_t layer, std::string const& path, tar_entry entry, Write& write) {
+        auto const name = names_.name_for_content(layer, path, !is_hidden(layer, path));
+        if (!name) return;
+        entry.name = *name;
+        if (*name != path) write_folders_above(*name, write);
+        write(entry);
+    }
+
+    // --- directories, and what of them is gone
+
+    void note_folders_above(std::string const& path) {
+        for (auto slash = path.rfind('/'); slash != std::string::npos; slash = path.rfind('/', slash - 1))
+            if (!folders_.insert(path.substr(0, slash)).second) return; // and so are those above it
+    }
+
+    /// An entry in the place of several, and what it says of the directory's content below the layers.
+    template <class Write>
+    void write_directory(std::string const& path, tar_entry entry, Write& write) {
+        if (!written_.insert(path).second) return;
+        if (auto const found = directories_.find(path); found != directories_.end())
+            entry = found->second.second;
+        entry.name = path.empty() ? "./" : path + "/";
+        write(entry);
+        if (into_ == flattened::changes && emptied_.contains(path) && !is_covered(path))
+            write(opaque_entry(path));
+    }
+
+    /// Writes what has an entry in the result, though that comes later.
+    template <class Write>
+    void write_folders_above(std::string const& path, Write& write) {
+        any_above(path, [&](std::string const& folder) {
+            if (auto const found = directories_.find(folder); found != directories_.end() && stays(*found))
+                write_directory(folder, found->second.second, write);
+            else if (into_ == flattened::changes && emptied_.contains(folder))
+                decide_whiteout(folder, write);
+            return false;
+        });
+    }
+
+    template <class Directory>
+    [[nodiscard]] bool stays(Directory const& found) const {
+        auto const& [path, topmost_entry] = found;
+        return !is_replaced(topmost_entry.first, path) && !is_below_emptied(topmost_entry.first, path);
+    }
+
+    /// Whether all below `path` that lies below the layers is hidden by what is said further up.
+    [[nodiscard]] bool is_covered(std::string const& path) const {
+        return any_above(path, [&](std::string const& folder) { return emptied_.contains(folder); });
+    }
+
+    template <class Write>
+    void decide_whiteout(std::string const& path, Write& write) {
+        if (written_.contains(path) || is_covered(path)) return;
+        if (auto const found = directories_.find(path); found != directories_.end() && stays(*found)) {
+            write_folders_above(path, write);
+            return write_directory(path, found->second.second, write);
+        }
+        auto const file = files_.find(path);
+        if (file != files_.end() && !is_hidden(file->second, path)) return;
+        written_.insert(path);
+        bool const is_gone = file != files_.end() || removed_.contains(path);
+        bool const is_folder = folders_.contains(path);
+        if (is_gone && !is_folder) return write(whiteout_entry(path));
+        // Without an entry, a directory is made as who extracts layers makes it.
+        if (is_gone) write(tar_entry{.name = path + "/", .type = entry_type::directory, .mode = 0755});
+        write(opaque_entry(path));
+    }
+
+    static tar_entry opaque_entry(std::string const& folder) {
+        return {.name = (folder.empty() ? "" : folder + "/") + std::string{opaque_marker}};
+    }
+
+    flattened into_;
+    topmost removed_, files_; // paths that have a whiteout, or anything but a directory
+    topmost emptied_;         // directories of which nothing that lies below is left
+    std::unordered_map<std::string, std::pair<std::size_t, tar_entry>> directories_; // topmost
+    std::unordered_set<std::string>
+        folders_; // what must be a directory in the result, for something is in it
+
+    detail::shared_names names_;
+    std::unordered_set<std::string> written_; // directories, and what whiteouts are about
 };
 
 } // namespace shiplap

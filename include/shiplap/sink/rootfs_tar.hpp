@@ -30,7 +30,7 @@ class rootfs_tar_sink {
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
         auto const layers = select_platform(graph, wanted_).manifest.layers;
         tar_.emplace(*output_);
-        flattener_ = {};
+        flattener_ = layer_flattener{};
         layers_ = layers.size();
         surveyed_ = written_ = 0;
         std::vector<descriptor> order;
@@ -53,11 +53,12 @@ class rootfs_tar_sink {
             while (auto const* entry = entries.next()) flattener_.survey(index, *entry);
             return;
         }
-        while (auto const* entry = entries.next())
-            if (auto const kept = flattener_.decide(written_, *entry)) {
-                tar_->entry(*kept);
-                if (kept->size != 0) transfer(entries, *tar_);
-            }
+        auto const write = [&](tar_entry const& kept) {
+            if (kept.name == "./") return; // a root file system needs no entry for its root
+            tar_->entry(kept);
+            if (kept.size != 0) transfer(entries, *tar_);
+        };
+        while (auto const* entry = entries.next()) flattener_.decide(written_, *entry, write);
         ++written_;
     }
 
