@@ -20,7 +20,7 @@ static_assert(
              image_manifest, image_index, layer_blob, attestation, memory_store, scratch_store, layout_store,
              image_graph, directory_layer, diff_layer, tar_layer, any_layer_source, memory_sink, layout_sink,
              oci_archive_sink, docker_archive_sink, filesystem_sink, default_env, build_result,
-             export_options, exported_image, export_spec> > 0);
+             existing_image, export_options, exported_image, export_spec> > 0);
 
 } // namespace
 

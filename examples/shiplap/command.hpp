@@ -27,13 +27,20 @@ struct platform_arguments {
     std::vector<std::string> inputs, attestations;
 };
 
+/// What is said of all outputs.
+struct output_arguments {
+    std::vector<std::string> outputs, tags, annotations;
+    std::string digest = "sha256";
+};
+
 /// Raw words of the command line; export_images() gives them meaning.
-struct export_arguments {
+struct export_arguments : output_arguments {
     std::vector<std::string> inputs, attestations; ///< for all platforms
     std::vector<platform_arguments> platforms;     ///< none: this machine's; several make an index
-    std::vector<std::string> outputs, tags, annotations, labels, env, exposed;
+    std::vector<std::string> labels, env, exposed;
+    std::vector<std::string> rebase; ///< two images, the old base and the new one, or none
     std::optional<std::string> from, entrypoint, cmd, config_file, metadata_file;
-    std::string workdir, user, digest = "sha256";
+    std::string workdir, user;
     std::optional<std::string> squash; ///< "true" where it stands alone
 };
 
@@ -41,6 +48,8 @@ struct export_arguments {
 // signal, any other exception for what went wrong.
 void export_images(export_arguments const& arguments, common_options const& common);
 void copy_image(std::string const& source, std::string const& destination, common_options const& common);
+void convert_image(std::string const& source, output_arguments const& arguments,
+                   common_options const& common);
 void create_index(std::string const& name, std::vector<std::string> const& images,
                   std::vector<std::string> const& annotations, common_options const& common);
 void inspect_image(std::string const& image, bool as_json, common_options const& common);

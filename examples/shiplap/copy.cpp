@@ -30,12 +30,7 @@ template <class Store>
 std::vector<image_name> names_for(Store const& store, location const& from, location const& to,
                                   descriptor const& root) {
     if (!to.name.empty()) return {chosen_name(to)};
-    if (!from.name.empty()) return {name_of_entry(root)};
-    std::vector<image_name> names;
-    if constexpr (!std::same_as<Store, registry_source>) // there, an image is found by its name only
-        for (auto const& entry : store.entries())
-            if (entry.digest == root.digest) names.push_back(name_of_entry(entry));
-    return names;
+    return names_in(store, from, root);
 }
 
 template <class Store, image_sink Sink>

@@ -4,14 +4,13 @@
 
 #include "command.hpp"
 #include "interruption.hpp"
+#include "outputs.hpp"
 #include "transports.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 
 #include <fcntl.h>
@@ -99,16 +98,6 @@ void parse_attestations(std::vector<std::string> const& texts, std::vector<attes
     }
 }
 
-// All of these end up in JSON, which is UTF-8.
-std::string const& checked(char const* option, std::string const& text) {
-    try {
-        static_cast<void>(nlohmann::json(text).dump());
-    } catch (nlohmann::json::type_error const&) {
-        throw option_error{option, "'" + printable(text) + "' is not UTF-8"};
-    }
-    return text;
-}
-
 std::pair<std::string, std::string> parse_pair(char const* option, std::string const& text) {
     auto const equals = text.find('=');
     if (equals == std::string::npos || equals == 0)
@@ -132,36 +121,66 @@ std::vector<std::string> parse_words(char const* option, std::string const& text
     return words;
 }
 
-struct export_env_of_command {
-    shared_pool executor;
-    progress_ref progress;
-    timestamps_ref timestamps;
-    curl_registries registries;
+/// An image that a build needs, and where it lies, which outlives what is read of it.
+struct needed_image {
+    location where;
+    image_source source;
 };
 
-location parse_base(export_arguments const& arguments, common_options const& common) {
-    auto where = parse_location("--from", *arguments.from, common.store);
+location parse_base(char const* option, std::string const& text, export_arguments const& arguments,
+                    common_options const& common) {
+    auto where = parse_location(option, text, common.store);
     if (where.path == "-" && is_read_from_input(arguments))
-        throw option_error{"--from", "standard input cannot be both the base image and the INPUT tar:-"};
+        throw option_error{option, "standard input cannot be both the base image and the INPUT tar:-"};
     if (where.transport == "rootfs")
-        throw option_error{"--from", "a root file system is no image; give it as the first INPUT: dir:" +
-                                         printable(where.path)};
+        throw option_error{option, "a root file system is no image; give it as the first INPUT: dir:" +
+                                       printable(where.path)};
     return where;
 }
 
-base_image read_base_from(image_source const& source, location const& where,
-                          std::optional<platform> const& wanted) {
+// That of --from, and the two of --rebase.
+std::vector<location> parse_bases(export_arguments const& arguments, common_options const& common) {
+    std::vector<location> out;
+    if (arguments.from) out.push_back(parse_base("--from", *arguments.from, arguments, common));
+    if (arguments.rebase.empty()) return out;
+    if (!arguments.from)
+        throw option_error{"--rebase", "needs --from IMAGE, the image that is built upon OLD"};
+    for (auto const& text : arguments.rebase) out.push_back(parse_base("--rebase", text, arguments, common));
+    if (std::count_if(out.begin(), out.end(), [](location const& one) { return one.path == "-"; }) > 1)
+        throw option_error{"--rebase", "only one image can come from standard input; write others to files"};
+    return out;
+}
+
+base_image read_image(needed_image const& from, std::optional<platform> const& wanted) {
     return std::visit(
         [&]<class Store>(Store const& store) {
             auto const layers = std::make_shared<interruptible_store<Store>>(store, transfer_size);
-            return read_base(layers, resolve_in(store, where), wanted);
+            return read_base(layers, resolve_in(store, from.where), wanted);
         },
-        source);
+        from.source);
+}
+
+// Puts the image below the new layers, or where there are none in their place.
+void build_upon(std::vector<needed_image> const& bases, std::optional<platform> const& wanted,
+                build_result& result) {
+    auto image = read_image(bases.front(), wanted);
+    if (!result.layers.empty()) {
+        result.base = std::move(image);
+        return;
+    }
+    if (result.names.empty()) result.names = references_in(bases.front().source, bases.front().where);
+    if (bases.size() == 1) {
+        result = as_result(std::move(image), std::move(result));
+    } else {
+        auto const same = read_config(image.config, "configuration of the image").platform;
+        result = rebase(std::move(image), read_image(bases[1], same), read_image(bases[2], same),
+                        std::move(result));
+    }
 }
 
 // What all platforms have in common.
 build_result parse_build(export_arguments const& arguments) {
-    build_result result;
+    build_result result{.names = arguments.tags};
     parse_inputs(arguments.inputs, result.layers);
     parse_attestations(arguments.attestations, result.attestations);
     if (arguments.config_file) result.config = read_file(*arguments.config_file, 4 << 20);
@@ -201,32 +220,11 @@ std::vector<platform_build> parse_builds(export_arguments const& arguments) {
     if (builds.empty()) builds.push_back({common, std::nullopt});
     if (builds.front().result.layers.empty() && !arguments.from)
         throw option_error{"INPUT", "is missing: name a directory or a tar file"};
+    for (auto const& build : builds)
+        if (!arguments.rebase.empty() && !build.result.layers.empty())
+            throw option_error{"--rebase",
+                               "does not go with an INPUT; export the image, then build upon that"};
     return builds;
-}
-
-// As buildx has it: "manifest,manifest-descriptor[linux/amd64]:key=value" stands for the attributes annotation-manifest.key
-// and annotation-manifest-descriptor[linux/amd64].key, a plain "key=value" for annotation.key.
-void add_annotation(attributes& given, std::string const& text) {
-    auto const refuse = [&] {
-        throw option_error{"--annotation", "'" + printable(text) +
-                                               "': expected [TYPE[,TYPE...]:]KEY=VALUE with types such as "
-                                               "manifest or index-descriptor, each for "
-                                               "all platforms or, as manifest[linux/arm64], for one"};
-    };
-    auto const equals = text.find('=');
-    if (equals == std::string::npos) refuse();
-    auto const left = text.substr(0, equals), value = text.substr(equals + 1);
-    auto const colon = left.find(':');
-    auto const key = colon == std::string::npos ? left : left.substr(colon + 1);
-    auto types = colon == std::string::npos ? "" : left.substr(0, colon) + ",";
-    do {
-        auto const comma = types.find(',');
-        attribute one{"annotation" + (types.empty() ? "" : "-" + types.substr(0, comma)) + "." + key, value,
-                      0};
-        if (!detail::parse_annotation_key(one.key)) refuse();
-        given.push_back(std::move(one));
-        types.erase(0, comma == std::string::npos ? comma : comma + 1);
-    } while (!types.empty());
 }
 
 std::optional<squash_scope> parse_squash(std::optional<std::string> const& text) {
@@ -238,117 +236,44 @@ std::optional<squash_scope> parse_squash(std::optional<std::string> const& text)
                                        "--squash=all for those of the base, too"};
 }
 
-bool makes_an_image(attributes const& given) {
-    auto const type = detail::parse_output_type(given);
-    return type != output_type::local && type != output_type::tar;
-}
-
-std::vector<export_spec> parse_outputs(export_arguments const& arguments, common_options const& common) {
-    if (arguments.outputs.empty()) {
-        for (std::string_view const command : {"copy", "inspect", "index"})
-            if (!arguments.inputs.empty() && detail::edit_distance(arguments.inputs.front(), command) <= 2 &&
-                !std::filesystem::exists(arguments.inputs.front()))
-                throw option_error{"INPUT", "'" + printable(arguments.inputs.front()) +
-                                                "' is neither a subcommand nor there; did you mean '" +
-                                                std::string{command} + "'?"};
-        throw option_error{"--output",
-                           "is missing: say where the image goes, such as -o type=oci,dest=image.tar"};
-    }
-    auto const digest = builtin_digests::named(arguments.digest);
-    if (!digest)
-        throw option_error{"--digest", "unknown algorithm '" + printable(arguments.digest) + "'; known are " +
-                                           builtin_digests::names()};
-    auto const* const epoch =
-        std::getenv("SOURCE_DATE_EPOCH"); // NOLINT(concurrency-mt-unsafe): nothing here sets variables
-    std::string tags;
-    for (auto const& tag : arguments.tags) {
-        if (tag.empty()) throw option_error{"--tag", "is empty; give a name such as example.com/app:1"};
-        tags += (tags.empty() ? "" : ",") + tag;
-    }
-
-    std::vector<export_spec> specs;
-    for (auto const& output : arguments.outputs) {
-        auto given = parse_attributes(output);
-        auto const has = [&](std::string_view key) {
-            return std::find_if(given.begin(), given.end(),
-                                [&](attribute const& a) { return a.key == key; }) != given.end();
-        };
-        if (epoch != nullptr && !has("source-date-epoch")) given.push_back({"source-date-epoch", epoch, 0});
-        bool unused_tags = false;
-        if (makes_an_image(given)) {
-            unused_tags = !tags.empty() && has("name");
-            if (!tags.empty() && !unused_tags) given.push_back({"name", tags, 0});
-            for (auto const& annotation : arguments.annotations) add_annotation(given, annotation);
-        }
-        for (auto const& one : given)
-            if (one.key.starts_with("annotation")) checked(one.key.c_str(), one.key + "=" + one.value);
-        auto spec = export_spec::from(given);
-        spec.digest = *digest;
-        spec.store = common.store;
-        if (unused_tags)
-            spec.warnings.push_back("--tag " + tags +
-                                    " does not count for an output that has a name= of its own");
-        specs.push_back(std::move(spec));
-    }
-
-    auto const to_stdout = std::count_if(specs.begin(), specs.end(),
-                                         [](export_spec const& spec) { return spec.destination == "-"; });
-    if (to_stdout > 1)
-        throw option_error{"dest", "only one output can go to standard output; give the others dest=<file>"};
-    if (to_stdout == 1 && ::isatty(STDOUT_FILENO) != 0)
-        throw option_error{"dest", "output file is required for type=oci, docker and tar: refusing to write "
-                                   "to a terminal; give dest=<file> or redirect"};
-    return specs;
-}
-
-// Where a file can later be published; that it cannot shall be known before the work.
-std::optional<staged_file> stage(std::optional<std::string> const& path) {
-    if (!path) return std::nullopt;
-    if (std::error_code ignored; std::filesystem::is_directory(*path, ignored))
-        throw system_error{"write", *path, EISDIR};
-    return staged_file{detail::parent_of(*path)};
+// "shiplap cpoy a b": the word became an INPUT.
+void refuse_misspelt_subcommand(export_arguments const& arguments) {
+    if (!arguments.outputs.empty() || arguments.inputs.empty()) return;
+    auto const& word = arguments.inputs.front();
+    for (std::string_view const command : {"copy", "inspect", "index"})
+        if (detail::edit_distance(word, command) <= 2 && !std::filesystem::exists(word))
+            throw option_error{"INPUT", "'" + printable(word) +
+                                            "' is neither a subcommand nor there; did you mean '" +
+                                            std::string{command} + "'?"};
 }
 
 } // namespace
 
 void export_images(export_arguments const& arguments, common_options const& common) {
     progress_display display{parse_progress_style(common.progress)};
+    refuse_misspelt_subcommand(arguments);
     auto const specs = parse_outputs(arguments, common);
     auto const squashing = parse_squash(arguments.squash);
-    std::optional<image_source> base_source; // outlives the layers that lie there
+    auto const base_locations = parse_bases(arguments, common);
+    std::vector<needed_image> bases;
+    bases.reserve(base_locations.size());
     auto builds = parse_builds(arguments);
     keep_timestamps const timestamps;
     export_env_of_command env{shared_pool{common.jobs}, progress_ref{display}, timestamps_ref{timestamps},
                               open_registries(common, progress_ref{display})};
-    if (arguments.from) base_source.emplace(open_source(parse_base(arguments, common), env.registries));
+    for (auto const& where : base_locations) bases.push_back({where, open_source(where, env.registries)});
     begin_interruptible_work();
-    if (arguments.from) {
-        auto const where = parse_base(arguments, common);
-        for (auto& build : builds) build.result.base = read_base_from(*base_source, where, build.wanted);
-    }
+    if (!bases.empty())
+        for (auto& build : builds) build_upon(bases, build.wanted, build.result);
     std::vector<build_result> results;
     results.reserve(builds.size());
     for (auto& build : builds) results.push_back(std::move(build.result));
     bool const is_list = results.size() > 1;
-    for (auto const& spec : specs) check_export(spec, {results, is_list});
-
-    metadata facts;
-    auto metadata_file = stage(arguments.metadata_file);
-    if (squashing) results = squash(results, *squashing, env); // once for all outputs
-    export_input const what{results, is_list};
-    bool const to_stdout = std::any_of(specs.begin(), specs.end(),
-                                       [](export_spec const& spec) { return spec.destination == "-"; });
-    for (auto const& spec : specs)
-        for (auto const& warning : spec.warnings) env.progress.warn(warning);
-    for (auto const& image : export_images(specs, what, env)) {
-        for (auto const& warning : image.warnings) env.progress.warn(warning);
-        facts.add(image);
-        auto* const out = to_stdout ? stderr : stdout; // standard output carries an image itself
-        std::fprintf(out, "%s\n", image.root.digest.text().c_str());
+    if (squashing) {
+        for (auto const& spec : specs) check_export(spec, {results, is_list}); // before the work
+        results = squash(results, *squashing, env);                            // once for all outputs
     }
-    if (!metadata_file) return;
-    metadata_file->write(as_bytes(facts.text()));
-    metadata_file->publish(*arguments.metadata_file, 0644);
+    export_to_all(specs, {results, is_list}, env, arguments.metadata_file);
 }
 
 } // namespace shiplap_command

@@ -92,6 +92,12 @@ void add_registry(CLI::App& app, common_options& common) {
         ->type_name("SECONDS")
         ->check(CLI::Range(0U, 86400U).description(""));
 }
+void add_jobs(CLI::App& app, common_options& common) {
+    app.add_option("--jobs", common.jobs,
+                   "threads, by default one per processor; the result does not depend on it")
+        ->type_name("N")
+        ->check(CLI::Range(1U, 1024U).description(""));
+}
 void add_insecure(CLI::App& app, common_options& common) {
     app.add_flag("--insecure", common.insecure, "registries may speak plain HTTP or show any certificate");
 }
@@ -151,7 +157,7 @@ class command_line {
         if (create_->parsed())
             create_index(name_, images_, index_annotations_, common_);
         else if (copy_->parsed())
-            copy_image(source_, destination_, common_);
+            copy_or_convert();
         else if (inspect_->parsed())
             inspect_image(image_, as_json_, common_);
         else if (list_->parsed())
@@ -179,6 +185,11 @@ class command_line {
         input_ = app_.add_option("INPUT", inputs_, "layers, bottom first")->type_name("...");
         add_value(app_, "--from", arguments_.from, "IMAGE",
                   "base image, below the layers; without any INPUT it is exported again");
+        app_.add_option("--rebase", arguments_.rebase,
+                        "two IMAGEs: that of --from is built upon OLD and goes upon NEW, without any INPUT")
+            ->type_name("OLD NEW")
+            ->expected(2)
+            ->allow_extra_args(false);
         add_values(app_, "-o,--output", arguments_.outputs, "SPEC",
                    "type=image|registry|oci|docker|local|tar,key=value,...; repeatable");
         add_values(app_, "-t,--tag", arguments_.tags, "NAME", "name of the image; repeatable");
@@ -215,10 +226,7 @@ class command_line {
         add_progress(app_, common_);
         add_registry(app_, common_);
         add_insecure(app_, common_);
-        app_.add_option("--jobs", common_.jobs,
-                        "threads, by default one per processor; the result does not depend on it")
-            ->type_name("N")
-            ->check(CLI::Range(1U, 1024U).description(""));
+        add_jobs(app_, common_);
     }
 
     // One platform stands anywhere; of several each begins a group.
@@ -243,19 +251,41 @@ class command_line {
     }
 
     void declare_copy() {
-        copy_ = app_.add_subcommand("copy", "copy an image, bytes unchanged");
+        copy_ = app_.add_subcommand("copy", "copy an image, bytes unchanged, or convert it");
         add_value(*copy_, "SRC", source_, "", "IMAGE")->required();
-        add_value(*copy_, "DST", destination_, "", "IMAGE; or rootfs:DIR, which extracts it")->required();
+        add_value(*copy_, "DST", destination_, "", "IMAGE; or rootfs:DIR, which extracts it");
+        add_values(
+            *copy_, "-o,--output", conversion_.outputs, "SPEC",
+            "in the place of DST: convert all of the image, as the option of exports says; repeatable");
         add_store(*copy_, common_);
         add_registry(*copy_, common_);
         add_insecure(*copy_, common_);
         add_progress(*copy_, common_);
+        add_jobs(*copy_, common_);
         copy_->footer(std::string{image_forms} +
                       "An archive called - is standard input or output.\n"
                       "Without NAME on either side the image keeps all the names it has.\n"
+                      "Converted, it has those of the SPEC; with name=* those that it had.\n"
                       "\n"
-                      "Example:\n"
-                      "  shiplap copy docker-archive:app.tar oci-layout:app:1");
+                      "Examples:\n"
+                      "  shiplap copy docker-archive:app.tar oci-layout:app:1\n"
+                      "  shiplap copy -o type=registry,name=*,compression=zstd,force-compression=true \\\n"
+                      "          docker://r.io/app:1");
+    }
+
+    void copy_or_convert() const {
+        if (destination_ && !conversion_.outputs.empty())
+            throw shiplap::option_error{"--output", "does not go with DST '" +
+                                                        shiplap::printable(*destination_) +
+                                                        "': --output says where the converted image goes"};
+        if (!destination_ && conversion_.outputs.empty())
+            throw shiplap::option_error{"DST",
+                                        "is missing: say where the copy goes, or with --output how the "
+                                        "image is converted"};
+        if (destination_)
+            copy_image(source_, *destination_, common_);
+        else
+            convert_image(source_, conversion_, common_);
     }
 
     void declare_inspect() {
@@ -334,7 +364,9 @@ class command_line {
     std::vector<std::string> inputs_, platforms_, attestations_; // in the order of the command line
     common_options common_;
     export_arguments arguments_;
-    std::string source_, destination_, image_, name_;
+    std::string source_, image_, name_;
+    std::optional<std::string> destination_;
+    output_arguments conversion_;
     std::vector<std::string> images_, index_annotations_;
     bool as_json_ = false, only_try_ = false;
 };

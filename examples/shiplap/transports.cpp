@@ -66,4 +66,23 @@ descriptor resolve_in(registry_source const& store, location const& where) {
     return named_entry(std::move(root), name_of(name));
 }
 
+std::vector<std::string> references_in(image_source const& source, location const& where) {
+    auto const names = std::visit(
+        [&]<class Store>(Store const& store) {
+            if constexpr (std::same_as<Store, registry_source>) // without asking it
+                return std::vector{name_of(reference::parse(where.name))};
+            else
+                return names_in(store, where, resolve_in(store, where));
+        },
+        source);
+    std::vector<std::string> out;
+    for (auto const& name : names) {
+        auto const& text = name.full.empty() ? name.ref_name : name.full;
+        // A ref.name alone is most often just a tag.
+        bool const is_whole = !name.full.empty() || text.find_first_of("/:") != std::string::npos;
+        if (is_whole && text.find('@') == std::string::npos) out.push_back(text);
+    }
+    return out;
+}
+
 } // namespace shiplap_command

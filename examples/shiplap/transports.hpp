@@ -35,4 +35,19 @@ shiplap::descriptor resolve_in(Store const& store, location const& where) {
 }
 shiplap::descriptor resolve_in(registry_source const& store, location const& where);
 
+/// What `root`, which `where` names, is called there: if that names it, by that one name.
+template <class Store>
+std::vector<shiplap::image_name> names_in(Store const& store, location const& where,
+                                          shiplap::descriptor const& root) {
+    if (!where.name.empty()) return {shiplap::name_of_entry(root)};
+    std::vector<shiplap::image_name> names;
+    if constexpr (!std::same_as<Store, registry_source>) // there, an image is found by its name only
+        for (auto const& entry : store.entries())
+            if (entry.digest == root.digest) names.push_back(shiplap::name_of_entry(entry));
+    return names;
+}
+
+/// Those of its names that an image made of it can have: whole references without a digest.
+std::vector<std::string> references_in(image_source const& source, location const& where);
+
 } // namespace shiplap_command

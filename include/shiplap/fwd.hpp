@@ -55,6 +55,7 @@ class filesystem_sink;
 // export
 struct default_env;
 struct base_image;
+struct existing_image;
 struct build_result;
 struct export_options;
 struct exported_image;

@@ -35,12 +35,14 @@
 #include <shiplap/export/base.hpp>
 #include <shiplap/export/dispatch.hpp>
 #include <shiplap/export/env.hpp>
+#include <shiplap/export/existing.hpp>
 #include <shiplap/export/exporter.hpp>
 #include <shiplap/export/metadata.hpp>
 #include <shiplap/export/option_values.hpp>
 #include <shiplap/export/plan.hpp>
 #include <shiplap/export/policies.hpp>
 #include <shiplap/export/ready_layer.hpp>
+#include <shiplap/export/rebase.hpp>
 #include <shiplap/export/result.hpp>
 #include <shiplap/export/several.hpp>
 #include <shiplap/export/spec.hpp>

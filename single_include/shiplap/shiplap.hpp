@@ -5140,6 +5140,7 @@ struct layer_blob {
     bool distributable = true;          ///< false for a layer that registries do not take (layer.md)
     std::vector<std::string> urls{};    ///< where else the blob can be had
     bool only_named = false;            ///< not to be had here: stays where `urls` say
+    bool is_remote = false;             ///< reading the blob is a download
 };
 
 } // namespace shiplap
@@ -5570,6 +5571,13 @@ inline std::string default_config(platform const& where) {
     return compact(out);
 }
 
+/// The platform that a configuration is for, which need not have any layers yet. Throws format_error.
+inline platform platform_of_config(std::string_view text, std::string_view subject) {
+    auto const document = parse_json(text, subject);
+    detail::check_config(document, subject);
+    return read_platform({document, subject});
+}
+
 /// Reads the configuration of an image. Throws format_error.
 inline image_config read_config(std::string_view text, std::string_view subject) {
     auto const document = parse_json(text, subject);
@@ -5606,8 +5614,9 @@ inline std::string inherited_config(std::string_view base, std::string_view subj
 /// clamped if it is there, otherwise it is the time of the last history entry. Appends what the user should
 /// know to `warnings`. `subject` names the text in messages. Throws format_error.
 ///
-/// With the history of a base image no epoch changes what the text has of it; and a text that fits the layers
-/// already, for none was added, stays as it is written: so does the name that Docker has for the image.
+/// With the history of a base image, be it empty, the text is that of an image. No epoch changes what it has of
+/// the base; and if it fits the layers already, for none was added, it stays as it is written, but for later
+/// times: so does the name that Docker has for the image.
 inline std::string finish_config(std::string_view text, std::string_view subject,
                                  std::span<layer_blob const> layers, timestamp now,
                                  std::optional<std::int64_t> epoch, std::vector<std::string>& warnings,
@@ -5618,17 +5627,20 @@ inline std::string finish_config(std::string_view text, std::string_view subject
 
     auto const given = detail::read_time(root["created"]);
     bool const too_late = given && epoch && given->at > timestamp{*epoch, 0};
-    bool const fits = base_history && detail::is_config_of(root, layers);
+    auto history = read_history(root["history"]);
+    auto base = base_history.value_or(std::span<history_entry const>{});
+    auto const own = std::mismatch(history.begin(), history.end(), base.begin(), base.end()).first;
+    base = base.first(static_cast<std::size_t>(own - history.begin()));
+    bool const fits = base_history && detail::is_config_of(root, layers) &&
+                      std::none_of(own, history.end(), [&](history_entry const& entry) {
+                          return epoch && entry.created && entry.created->at > timestamp{*epoch, 0};
+                      });
     if (fits && !too_late) return std::string{text};
 
     auto members = detail::split_members(text);
     if (too_late) members["created"] = compact(detail::json_text(format_rfc3339(timestamp{*epoch, 0})));
     if (fits) return detail::join_members(members);
 
-    auto history = read_history(root["history"]);
-    auto base = base_history.value_or(std::span<history_entry const>{});
-    auto const own = std::mismatch(history.begin(), history.end(), base.begin(), base.end()).first;
-    base = base.first(static_cast<std::size_t>(own - history.begin()));
     normalise_history(history, layers, now, warnings);
     if (epoch) clamp_history(history, *epoch, base);
 
@@ -5948,8 +5960,10 @@ struct image_options {
     annotation_map descriptor_annotations{}; ///< on the descriptor of the manifest
     std::optional<std::int64_t> epoch{};     ///< latest time in the configuration, seconds since 1970
     timestamp now{};                         ///< time of layers that have none
-    /// Of the base image, if there is one and `config` is its configuration: no epoch changes it.
+    /// `config` is that of an image, with this history of its base, which no epoch changes. As long as it fits
+    /// the layers, it stays to the byte.
     std::optional<std::vector<history_entry>> base_history{};
+    std::optional<shiplap::platform> indexed_as{}; ///< on the descriptor, as it is; none: that of `config`
 };
 
 /// The documents of one image.
@@ -5977,7 +5991,7 @@ inline descriptor describe(std::string_view media_type, std::string_view text, d
 /// The platform of the image: that of the configuration. Asking for another one is an error, since an index
 /// would promise what the configuration denies.
 inline platform checked_platform(std::string_view config, std::optional<platform> const& asked) {
-    auto found = normalised(read_config(config, "image configuration").platform);
+    auto found = normalised(platform_of_config(config, "image configuration"));
     if (asked && format(normalised(*asked)) != format(found))
         throw option_error{"assemble image", format(*asked),
                            "the image configuration is for the platform " + format(found)};
@@ -6021,6 +6035,7 @@ inline assembled_image assemble_with(digest_function digest_of, std::span<layer_
     auto root = describe(table.manifest, text, digest_of);
     root.annotations = options.descriptor_annotations;
     root.platform = checked_platform(config, options.platform);
+    if (options.indexed_as) root.platform = options.indexed_as;
     return {std::move(config), std::move(text), std::move(config_descriptor), std::move(root),
             std::move(warnings)};
 }
@@ -7526,20 +7541,19 @@ struct base_image {
     std::string config;                     ///< JSON, as it is written
     std::vector<history_entry> history{};   ///< what `config` says
     std::vector<any_layer_source> layers{}; ///< bottom first
-    bool is_remote = false;                 ///< reading a layer is a download
+    annotation_map annotations{};           ///< of the manifest
 };
 
 namespace detail {
 
 /// Those of a base layer's annotations that are true of the blob, wherever it is, and that exporters make.
-inline annotation_map inherited_annotations(annotation_map annotations) {
+inline void drop_foreign_annotations(layer_blob& layer) {
     static constexpr std::array<std::string_view, 5> known{
         toc_digest_annotation, "io.containers.estargz.uncompressed-size", rewritten_annotation,
         "containerd.io/snapshot/overlaybd/blob-digest", "containerd.io/snapshot/overlaybd/blob-size"};
-    std::erase_if(annotations, [](auto const& one) {
+    std::erase_if(layer.annotations, [](auto const& one) {
         return std::find(known.begin(), known.end(), one.first) == known.end();
     });
-    return annotations;
 }
 
 /// Throws unless a base with this configuration is one for the platform that was asked for. One of a
@@ -7559,7 +7573,7 @@ inline layer_blob base_layer_facts(descriptor const& layer, digest const& diff_i
     layer_blob facts{.blob = {layer.digest, layer.size},
                      .diff_id = diff_id,
                      .encoding = std::string{layer_encoding(layer.media_type)},
-                     .annotations = inherited_annotations(layer.annotations),
+                     .annotations = layer.annotations,
                      .created_by = "layer of the base image",
                      .distributable = !is_foreign_layer(layer.media_type),
                      .urls = layer.urls};
@@ -7577,15 +7591,18 @@ S const& pointee(std::shared_ptr<S const> const& store) {
     return *store;
 }
 
-template <class Store>
-base_image read_base_from(Store const& store, descriptor const& root, std::optional<platform> const& wanted) {
+/// Reads the image that was found. Its configuration must be for `wanted`, if that is given. `contains` tells
+/// which layers the store has.
+template <class Store, class Contains>
+base_image read_found_image(Store const& store, selected_image const& image,
+                            std::optional<platform> const& wanted, Contains contains) {
     auto const& from = pointee(store);
-    auto image = find_image(root, from, wanted ? *wanted : host_platform());
     auto const subject = "configuration " + image.manifest.config.digest.text() + " of the base image";
-    base_image out{.root = image.root, .config = read_blob(from, image.manifest.config)};
+    base_image out{.root = image.root,
+                   .config = read_blob(from, image.manifest.config),
+                   .annotations = image.manifest.annotations};
     auto const config = read_config(out.config, subject);
     out.history = config.history;
-    out.is_remote = remote_source<std::remove_cvref_t<decltype(from)>>;
     if (wanted) check_base_platform(config.platform, *wanted, subject);
 
     auto const& layers = image.manifest.layers;
@@ -7595,13 +7612,21 @@ base_image read_base_from(Store const& store, descriptor const& root, std::optio
                                std::to_string(config.diff_ids.size()) + " diff_ids"};
     for (std::size_t i = 0; i < layers.size(); ++i) {
         auto facts = base_layer_facts(layers[i], config.diff_ids[i], config.created);
-        facts.only_named = !from.contains(layers[i].digest);
+        facts.only_named = !contains(layers[i].digest);
+        facts.is_remote = remote_source<std::remove_cvref_t<decltype(from)>>;
         if (facts.only_named && (facts.distributable || facts.urls.empty()))
             throw error{error_code::not_found, "read base image", layers[i].digest.text(),
                         "the source does not have this layer " + std::to_string(i + 1)};
         out.layers.emplace_back(blob_in_store(store, std::move(facts)));
     }
     return out;
+}
+
+template <class Store>
+base_image read_base_from(Store const& store, descriptor const& root, std::optional<platform> const& wanted) {
+    auto const& from = pointee(store);
+    return read_found_image(store, find_image(root, from, wanted ? *wanted : host_platform()), wanted,
+                            [&](digest const& layer) { return from.contains(layer); });
 }
 
 } // namespace detail
@@ -8086,8 +8111,8 @@ inline constexpr std::size_t max_attestation_size = 40 * 1024 * 1024;
 
 /// Something that a statement is about: a name, and digests in hexadecimal by algorithm.
 struct attestation_subject {
-    std::string name{}; ///< empty: "_"
-    std::map<std::string, std::string> digests{};
+    std::string name{};                           ///< empty: "_"
+    std::map<std::string, std::string> digests{}; ///< empty: that of the image
     friend bool operator==(attestation_subject const&, attestation_subject const&) = default;
 };
 
@@ -8172,18 +8197,17 @@ inline std::string statement_of(attestation const& what, descriptor const& image
         static_cast<void>(json_node{value, subject}.object());
         predicate = detail::compact_text(what.predicate);
     }
+    std::map<std::string, std::string> const of_image{
+        {std::string{image.digest.algorithm()}, std::string{image.digest.encoded()}}};
     auto subjects = what.subjects;
     if (subjects.empty())
-        for (auto const& name : names)
-            subjects.push_back(
-                {purl_of(name, image.platform),
-                 {{std::string{image.digest.algorithm()}, std::string{image.digest.encoded()}}}});
+        for (auto const& name : names) subjects.push_back({purl_of(name, image.platform), of_image});
 
     auto list = detail::empty_array();
     for (auto const& [name, digests] : subjects) {
         auto entry = detail::empty_object();
         detail::add_text(entry, "name", name.empty() ? "_" : name);
-        detail::add_member(entry, "digest", detail::to_json(digests));
+        detail::add_member(entry, "digest", detail::to_json(digests.empty() ? of_image : digests));
         detail::add_item(list, std::move(entry));
     }
     auto head = detail::empty_object();
@@ -8272,6 +8296,13 @@ assembled_attestations assemble_attestations(std::span<attestation const> what, 
 
 namespace shiplap {
 
+/// What an image has that exists already and is exported again. What the export says goes before this.
+struct kept_facts {
+    annotation_map annotations{};                ///< of its manifest
+    annotation_map descriptor_annotations{};     ///< of its manifest's descriptor, in an index
+    std::optional<shiplap::platform> platform{}; ///< in an index; none: that of `config`
+};
+
 /// What a build made for one platform: the input of an export.
 struct build_result {
     std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`, whose times stay
@@ -8281,6 +8312,8 @@ struct build_result {
     std::optional<base_image> base{};    ///< without new layers and changes: that image again
     std::vector<attestation> attestations{}; ///< said about this image
     annotation_map annotations{};            ///< of its manifest, besides those of export_options
+    std::vector<std::string> names{};        ///< what an export calls it whose name is `*`
+    std::optional<kept_facts> kept{}; ///< this is an image: as long as `config` fits, it stays to the byte
 };
 
 /// The results of several platforms, in the order of the index.
@@ -8376,6 +8409,10 @@ inline image_options options_for(build_result const& result, export_options cons
                              ? base->config
                              : inherited_config(base->config, "configuration of the base image");
     }
+    if (result.kept) {
+        if (!out.base_history) out.base_history.emplace(); // nothing in it is of another image
+        out.indexed_as = result.kept->platform;
+    }
     return out;
 }
 
@@ -8387,6 +8424,7 @@ inline bool makes_index(build_result const& result, export_options const& option
 }
 
 inline platform planned_platform(image_options const& image) {
+    if (image.indexed_as) return normalised(*image.indexed_as);
     if (image.config) return checked_platform(*image.config, image.platform);
     return normalised(image.platform.value_or(host_platform()));
 }
@@ -8433,6 +8471,18 @@ inline void warn_left_out(export_plan& plan, platform_annotations const& wanted,
                                     format(wanted.platform) + reason + ", so it is left out");
 }
 
+/// Adds what the image has and what nothing else was said of.
+inline void keep_annotations(export_plan& plan, image_options& image, kept_facts const& kept,
+                             media_type_table const& types) {
+    image.annotations.insert(kept.annotations.begin(), kept.annotations.end());
+    if (types.layer_annotations)
+        image.descriptor_annotations.insert(kept.descriptor_annotations.begin(),
+                                            kept.descriptor_annotations.end());
+    else if (!kept.descriptor_annotations.empty())
+        plan.warnings.push_back("Docker's media types have no place for the annotations of the image for " +
+                                format(planned_platform(image)) + " in its index: they are left out");
+}
+
 /// Throws option_error for what cannot be exported like that.
 inline export_plan plan_export(export_input const& input, export_options const& options,
                                media_type_table const& types) {
@@ -8473,8 +8523,11 @@ inline export_plan plan_export(export_input const& input, export_options const& 
             warn_left_out(plan, wanted, ", which is not that of this image");
         }
     }
-    for (std::size_t i = 0; i < plan.images.size(); ++i)
-        assign_all(plan.images[i].annotations, input.results[i].annotations);
+    for (std::size_t i = 0; i < plan.images.size(); ++i) {
+        auto& image = plan.images[i];
+        assign_all(image.annotations, input.results[i].annotations);
+        if (auto const& kept = input.results[i].kept) keep_annotations(plan, image, *kept, types);
+    }
     return plan;
 }
 
@@ -8769,7 +8822,9 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
         kept.timestamps = timestamps_ref{keep};
         for (auto const& layer : result.base->layers) {
             ++number;
-            take(make(layer, kept));
+            auto ready = make(layer, kept);
+            if (ready.elsewhere) drop_foreign_annotations(ready.facts);
+            take(std::move(ready));
         }
     }
     for (auto const& layer : result.layers) {
@@ -9618,6 +9673,7 @@ struct export_spec {
     std::string destination;      ///< a path; "-" is standard output; empty for type=image
     bool tar = true;              ///< false: a layout directory
     std::vector<reference> names; ///< with the tag "latest" where they have none, unless pushed by digest
+    bool names_of_build = false;  ///< name=*: what is exported says how it is called
     bool push = false;            ///< to the registries of all names
     bool push_by_digest = false;  ///< without setting tags
     bool insecure = false;        ///< registries may speak plain HTTP or show any certificate
@@ -9648,9 +9704,22 @@ struct export_spec {
 
     /// Checks and completes parsed attributes. Throws option_error; the message names the option.
     static export_spec from(attributes const& given);
+
+    /// With the names that `what` brings in the place of `*`, if that was asked for. Throws option_error if it
+    /// brings none.
+    [[nodiscard]] export_spec named_after(export_input const& what) const;
 };
 
 namespace detail {
+
+/// Completes names and checks that they fit the other options.
+inline void complete_names(export_spec& spec) {
+    for (auto& name : spec.names) {
+        if (spec.push_by_digest && (!name.tag().empty() || name.digest()))
+            throw option_error{"push-by-digest", "can't push tagged ref " + name.text() + " by digest"};
+        if (!spec.push_by_digest) name = name.with_default_tag();
+    }
+}
 
 /// Collects the attributes of one output; finish() draws the conclusions that need all of them.
 class spec_builder {
@@ -9724,7 +9793,8 @@ class spec_builder {
     }
     void set_names(std::string const& key, std::string const& value) {
         spec_.names.clear();
-        if (value.empty()) return;
+        spec_.names_of_build = value == "*";
+        if (value.empty() || spec_.names_of_build) return;
         for (std::size_t start = 0; start <= value.size();) {
             auto const end = std::min(value.find(',', start), value.size());
             spec_.names.push_back(parse_name(key, value.substr(start, end - start)));
@@ -9857,15 +9927,12 @@ class spec_builder {
     }
 
     void choose_names() {
-        if (spec_.push && spec_.names.empty() && spec_.dangling_prefix.empty())
+        complete_names(spec_);
+        bool const is_named = !spec_.names.empty() || spec_.names_of_build;
+        if (spec_.push && !is_named && spec_.dangling_prefix.empty())
             throw option_error{"push", "needs a name: give name=<registry>/<repository>:<tag>, or --tag"};
-        for (auto& name : spec_.names) {
-            if (spec_.push_by_digest && (!name.tag().empty() || name.digest()))
-                throw option_error{"push-by-digest", "can't push tagged ref " + name.text() + " by digest"};
-            if (!spec_.push_by_digest) name = name.with_default_tag();
-        }
-        if (!spec_.names.empty() && spec_.dangling_only_unnamed) spec_.dangling_prefix.clear();
-        if (spec_.names.empty()) spec_.canonical_names = false;
+        if (is_named && spec_.dangling_only_unnamed) spec_.dangling_prefix.clear();
+        if (!is_named) spec_.canonical_names = false;
     }
 
     void choose_unpacking() {
@@ -9873,7 +9940,8 @@ class spec_builder {
         if (spec_.keep == false)
             throw option_error{"unpack",
                                "needs the image in the local image store; do not give store=false with it"};
-        if (spec_.rewrite_timestamps && !(spec_.names.empty() && spec_.dangling_prefix.empty()))
+        if (spec_.rewrite_timestamps &&
+            !(spec_.names.empty() && !spec_.names_of_build && spec_.dangling_prefix.empty()))
             throw option_error{"unpack", "exporter option \"rewrite-timestamp\" conflicts with \"unpack\""};
         spec_.keep = true;
     }
@@ -10000,6 +10068,22 @@ inline export_spec export_spec::from(attributes const& given) {
     for (auto const& attribute : given) builder.apply(attribute);
     if (detail::is_registry(given)) builder.apply({"push", "true"});
     return builder.finish();
+}
+
+inline export_spec export_spec::named_after(export_input const& what) const {
+    auto out = *this;
+    if (!names_of_build) return out;
+    for (auto const& result : what.results)
+        for (auto const& text : result.names) {
+            auto name = reference::parse(text);
+            if (ranges::find(out.names, name.text(), &reference::text) == out.names.end())
+                out.names.push_back(std::move(name));
+        }
+    if (out.names.empty())
+        throw option_error{"name", "* stands for the names that the build brings, and it brings none; give "
+                                   "name=<name>:<tag>, or --tag"};
+    detail::complete_names(out);
+    return out;
 }
 
 } // namespace shiplap
@@ -12852,10 +12936,14 @@ inline export_options options_from(export_spec const& spec) {
     return options;
 }
 
-/// Attestations need OCI's media types and get them, unless Docker's were asked for.
+/// Attestations and annotations need OCI's media types and get them, unless Docker's were asked for.
 inline media_type_table const& types_for(export_spec const& spec, export_input const& input) {
     bool oci = spec.oci_types;
-    for (auto const& result : input.results) oci |= !result.attestations.empty() && !spec.docker_types_asked;
+    for (auto const& result : input.results) {
+        bool const annotated =
+            result.kept && !(result.kept->annotations.empty() && result.kept->descriptor_annotations.empty());
+        oci |= (!result.attestations.empty() || annotated) && !spec.docker_types_asked;
+    }
     return oci ? table_of<oci_media_types> : table_of<docker_media_types>;
 }
 
@@ -12926,7 +13014,14 @@ inline std::string local_store_of(export_spec const& spec) {
 /// Whether an image ends up in the local store: if that is not said, unless a base would have to be downloaded for it.
 inline bool is_kept(export_spec const& spec, export_input const& input) {
     bool needs_download = false;
-    for (auto const& result : input.results) needs_download |= result.base && result.base->is_remote;
+    auto const look_at = [&](std::vector<any_layer_source> const& layers) {
+        for (auto const& layer : layers)
+            if (auto const stored = layer.stored()) needs_download |= stored->is_remote;
+    };
+    for (auto const& result : input.results) {
+        look_at(result.layers);
+        if (result.base) look_at(result.base->layers);
+    }
     return spec.keep.value_or(!spec.push || !needs_download);
 }
 
@@ -13030,7 +13125,8 @@ exported_image export_checked(export_spec const& spec, export_input const& input
 }
 
 template <export_env Env>
-exported_image export_as(export_spec const& spec, export_input const& given, Env& env) {
+exported_image export_as(export_spec const& asked, export_input const& given, Env& env) {
+    auto const spec = asked.named_after(given);
     completed_input const all{spec, given};
     static_cast<void>(plan_of(spec, all.input())); // before anything is opened
     auto image = export_checked(spec, all.input(), env);
@@ -13042,7 +13138,7 @@ exported_image export_as(export_spec const& spec, export_input const& given, Env
 
 /// Throws the option_error that export_image() would throw, without reading any layer.
 inline void check_export(export_spec const& spec, export_input const& what) {
-    static_cast<void>(detail::plan_of(spec, detail::completed_input{spec, what}.input()));
+    static_cast<void>(detail::plan_of(spec.named_after(what), detail::completed_input{spec, what}.input()));
 }
 
 /// Exports `result` as `spec` says; `env` lends executor, progress, timestamps and, to push, registries. Throws a
@@ -13069,6 +13165,322 @@ template <export_env Env = default_env>
 exported_image export_image(export_spec const& spec, export_input const& platforms) {
     Env env;
     return detail::export_as(spec, platforms, env);
+}
+
+} // namespace shiplap
+
+// === shiplap/image/attestation_file.hpp ===
+
+// attestation_file: attestations as they lie on disk:
+//
+//     read_attestations("sbom.spdx.json", spdx_predicate)     a predicate, of the type that is given
+//     read_attestations("statement.json")                     a complete in-toto statement
+//     read_attestations("statements/")                        a bundle: a directory of statements
+
+namespace shiplap {
+
+namespace detail {
+
+inline std::string read_attestation_file(std::string const& path) {
+    std::error_code problem;
+    auto const status = std::filesystem::status(path, problem);
+    if (status.type() == std::filesystem::file_type::not_found)
+        throw error{error_code::not_found, "read attestation", path, "no such file or directory"};
+    if (problem) throw system_error{"read attestation", path, problem.value()};
+    if (!std::filesystem::is_regular_file(status))
+        throw error{error_code::unsupported, "read attestation", path, "is not a regular file"};
+    if (auto const size = std::filesystem::file_size(path, problem); !problem && size > max_attestation_size)
+        throw format_error{"read attestation", path,
+                           "exceeds " + std::to_string(max_attestation_size) + " bytes"};
+    return read_file(path, max_attestation_size);
+}
+
+inline bool is_statement_type(std::string_view type) noexcept {
+    return type == "https://in-toto.io/Statement/v1" || type == "https://in-toto.io/Statement/v0.1";
+}
+
+inline void require_predicate_type(std::string_view found, std::string_view required,
+                                   std::string_view subject) {
+    if (!required.empty() && found != required)
+        throw format_error{"read attestation", std::string{subject},
+                           "the predicate type " + printable(found) +
+                               " does not match required predicate type " + printable(required)};
+}
+
+inline attestation read_statement(json_node const& root, std::string_view text, std::string_view subject,
+                                  std::string_view required) {
+    attestation out{.predicate_type = root["predicateType"].text()};
+    if (out.predicate_type.empty()) root["predicateType"].refuse("must not be empty");
+    require_predicate_type(out.predicate_type, required, subject);
+    auto const subjects = root["subject"];
+    for (std::size_t i = 0; i < subjects.length(); ++i) {
+        auto const one = subjects.item(i);
+        auto const digests = one["digest"];
+        attestation_subject about{.name = one.text_of("name")};
+        for (auto const& [algorithm, hex] : digests.object()) {
+            if (!hex.is_string()) digests.refuse("the value of \"" + algorithm + "\" must be a string");
+            about.digests.emplace(algorithm, *hex.get_ptr<json::string_t const*>());
+        }
+        if (about.digests.empty()) digests.refuse("must not be empty");
+        out.subjects.push_back(std::move(about));
+    }
+    if (auto const predicate = root["predicate"]) {
+        static_cast<void>(predicate.object());
+        out.predicate = split_members(text).at("predicate");
+    }
+    return out;
+}
+
+} // namespace detail
+
+/// Reads a complete in-toto statement; its predicate must be of the type `required`, if one is. What the
+/// statement is about stays as it is; if that is nothing, it will be the image. Throws format_error.
+inline attestation parse_statement(std::string_view text, std::string_view subject,
+                                   std::string_view required = {}) {
+    auto const document = parse_json(text, subject, {max_attestation_size, true});
+    json_node const root{document, subject};
+    if (!detail::is_statement_type(root["_type"].text()))
+        root["_type"].refuse("must be https://in-toto.io/Statement/v1");
+    return detail::read_statement(root, text, subject, required);
+}
+
+/// Reads what `path` holds, in one of the forms above: a predicate needs `type`; statements must have that
+/// type, if one is given. Throws format_error, option_error if the type is missing, error{not_found}.
+inline std::vector<attestation> read_attestations(std::string const& path, std::string_view type = {}) {
+    std::error_code ignored;
+    if (std::filesystem::is_directory(path, ignored)) {
+        std::vector<std::string> files;
+        for (auto const& entry : std::filesystem::directory_iterator{path})
+            files.push_back(entry.path().string());
+        if (files.empty())
+            throw error{error_code::not_found, "read attestation", path, "the bundle is empty"};
+        std::sort(files.begin(), files.end()); // readdir() has no order
+        std::vector<attestation> out;
+        out.reserve(files.size());
+        for (auto const& file : files)
+            out.push_back(parse_statement(detail::read_attestation_file(file), file, type));
+        return out;
+    }
+
+    auto text = detail::read_attestation_file(path);
+    if (!text.empty()) {
+        auto const document = parse_json(text, path, {max_attestation_size, true});
+        json_node const root{document, path};
+        auto const kind = root["_type"];
+        if (kind && kind.value().is_string() && detail::is_statement_type(kind.text()))
+            return {detail::read_statement(root, text, path, type)};
+    }
+    if (type.empty())
+        throw option_error{"attestation", "'" + printable(path) +
+                                              "' is no in-toto statement, so the type of its predicate must "
+                                              "be given: sbom, provenance or a URI"};
+    return {{.predicate_type = std::string{type}, .predicate = std::move(text)}};
+}
+
+} // namespace shiplap
+
+// === shiplap/export/existing.hpp ===
+
+// existing: an image that exists, as the input of an export: to convert it, or to put it elsewhere.
+//
+//     auto result = as_result(read_base(images, images.resolve("debian:12"))); // for one platform
+//     auto image = read_existing(images, images.resolve("app:1"));             // all of it
+//     keep_index_annotations(options, image);
+//     out(image.input(), options);
+//
+// The layers are the result's own: what an export says of codec and times goes for all of them. What nothing is
+// said of stays: the configuration, to the byte as long as it fits the layers, annotations, platforms, the order
+// of the index, attestations. Statements about an image that becomes another one are then about that one.
+//
+// An index may hold what is neither an image nor an attestation, such as a signature. That is left out with a
+// warning, for what it says of the old bytes would not be true of the new ones.
+
+namespace shiplap {
+
+/// The image as a result of its own; `with` is what else is said of it, and its configuration goes before the
+/// image's. `with.layers` and `with.base` must be empty: they would make it a base.
+inline build_result as_result(base_image image, build_result with = {}) {
+    with.layers = std::move(image.layers);
+    if (!with.config) with.config = std::move(image.config);
+    with.kept = kept_facts{.annotations = std::move(image.annotations)};
+    return with;
+}
+
+/// What read_existing() returns.
+struct existing_image {
+    std::vector<build_result> results{}; ///< in the order of the index
+    bool is_list = false;                ///< an index, and not only because of attestations
+    annotation_map index_annotations{};
+    std::vector<std::string> warnings{}; ///< what was left out
+
+    [[nodiscard]] export_input input() const { return {results, is_list}; }
+};
+
+namespace detail {
+
+/// Reads the statements that an attestation manifest holds. Those about `image` will be about what becomes of it.
+template <blob_reader_source S>
+void read_statements(S const& from, image_manifest const& manifest, digest const& image,
+                     std::vector<attestation>& attestations, std::vector<std::string>& warnings) {
+    auto const is_image = [&](attestation_subject const& subject) {
+        auto const found = subject.digests.find(std::string{image.algorithm()});
+        return found != subject.digests.end() && found->second == image.encoded();
+    };
+    for (auto const& layer : manifest.layers) {
+        if (layer.media_type != in_toto_media_type) {
+            warnings.push_back("attestation " + layer.digest.text() + " of type " +
+                               printable(layer.media_type) + " is no in-toto statement: it is left out");
+            continue;
+        }
+        auto one = parse_statement(read_blob(from, layer, max_attestation_size), layer.digest.text());
+        auto& subjects = one.subjects;
+        if (std::all_of(subjects.begin(), subjects.end(), is_image))
+            subjects.clear(); // the names of the export will do
+        else
+            for (auto& subject : subjects)
+                if (is_image(subject)) subject.digests.clear();
+        attestations.push_back(std::move(one));
+    }
+}
+
+/// Makes results of what a graph holds.
+template <class Store>
+class existing_reader {
+  public:
+    existing_reader(Store const& store, descriptor const& root)
+        : store_{store}, graph_{read_graph(root, pointee(store))} {
+        for (auto const& node : graph_.contents) there_.insert(node.what.digest);
+    }
+
+    existing_image read() && {
+        auto const index = graph_.indexes.find(graph_.root.digest);
+        if (index == graph_.indexes.end()) {
+            if (!is_runnable(graph_.manifests.at(graph_.root.digest)))
+                refuse("this is no image that can be run");
+            out_.results.push_back(result_of(named_by_itself(graph_.root)));
+            return std::move(out_);
+        }
+        auto const& entries = index->second.manifests;
+        for (auto const& entry : entries) read_entry(entry);
+        for (auto const& entry : entries)
+            if (is_attestation(entry)) read_attestation(entry);
+        if (out_.results.empty()) refuse("this index holds no image that can be run");
+        out_.is_list = out_.results.size() > 1 || out_.results.front().attestations.empty();
+        out_.index_annotations = index->second.annotations;
+        return std::move(out_);
+    }
+
+  private:
+    [[noreturn]] void refuse(std::string reason) const {
+        throw error{error_code::not_found, "read image", graph_.root.digest.text(), std::move(reason)};
+    }
+
+    static descriptor named_by_itself(descriptor root) {
+        root.annotations.clear(); // those of an index.json, which is no part of the image
+        root.platform.reset();
+        return root;
+    }
+
+    static bool is_attestation(descriptor const& entry) {
+        auto const type = entry.annotations.find(std::string{reference_type_annotation});
+        return type != entry.annotations.end() && type->second == "attestation-manifest";
+    }
+
+    void leave_out(descriptor const& entry, std::string const& what) {
+        out_.warnings.push_back(entry.digest.text() + " in the index is " + what + ": it is left out");
+    }
+
+    void read_entry(descriptor const& entry) {
+        if (is_index_type(entry.media_type))
+            throw error{error_code::unsupported, "read image", entry.digest.text(),
+                        "is an index inside the index " + graph_.root.digest.text() +
+                            "; convert each of them apart"};
+        if (is_attestation(entry)) return;
+        auto const manifest = graph_.manifests.find(entry.digest);
+        if (manifest == graph_.manifests.end())
+            return leave_out(entry, "of the media type " + printable(entry.media_type) + " and no image");
+        if (!is_runnable(manifest->second) ||
+            entry.annotations.contains(std::string{reference_type_annotation}))
+            return leave_out(entry, "no image that can be run");
+        try {
+            out_.results.push_back(result_of(entry));
+        } catch (error& failure) {
+            if (entry.platform) failure.within("platform " + format(*entry.platform));
+            throw;
+        }
+        places_.emplace(entry.digest.text(), out_.results.size() - 1);
+    }
+
+    void read_attestation(descriptor const& entry) {
+        auto const about = entry.annotations.find(std::string{reference_digest_annotation});
+        auto const place = about == entry.annotations.end() ? places_.end() : places_.find(about->second);
+        auto const manifest = graph_.manifests.find(entry.digest);
+        if (place == places_.end() || manifest == graph_.manifests.end())
+            return leave_out(entry, "an attestation of no image in it");
+        auto& result = out_.results[place->second];
+        read_statements(pointee(store_), manifest->second, digest::parse(place->first), result.attestations,
+                        out_.warnings);
+    }
+
+    build_result result_of(descriptor const& entry) {
+        auto known = read_.find(entry.digest); // under two platforms: its layers are packed once
+        if (known == read_.end()) {
+            auto image = read_found_image(store_, {entry, graph_.manifests.at(entry.digest)}, std::nullopt,
+                                          [&](digest const& layer) { return there_.contains(layer); });
+            known = read_.emplace(entry.digest, as_result(std::move(image))).first;
+        }
+        auto out = known->second;
+        out.kept->descriptor_annotations = entry.annotations;
+        out.kept->platform = entry.platform;
+        return out;
+    }
+
+    Store const& store_;
+    image_graph graph_;
+    existing_image out_;
+    std::set<digest> there_; // what the store has: it is not asked again
+    std::map<digest, build_result> read_;
+    std::map<std::string, std::size_t> places_; // of images in the results, by digest
+};
+
+} // namespace detail
+
+/// Reads all of the image `root`: a manifest, or an index of images and attestations. `store` must outlive the
+/// results. Throws as read_graph() and read_base() do; error{unsupported} for an index that holds indexes,
+/// error{not_found} for one without an image.
+template <blob_reader_source S>
+existing_image read_existing(S const& store, descriptor const& root) {
+    return detail::existing_reader<S>{store, root}.read();
+}
+
+template <blob_reader_source S>
+existing_image read_existing(S const&& store, descriptor const& root) = delete; // its layers would dangle
+
+/// The same; the layers share `store`.
+template <blob_reader_source S>
+existing_image read_existing(std::shared_ptr<S> store, descriptor const& root) {
+    std::shared_ptr<S const> const shared{std::move(store)};
+    return detail::existing_reader<std::shared_ptr<S const>>{shared, root}.read();
+}
+
+/// Lets the index have the annotations that it had, where `options` say nothing else.
+inline void keep_index_annotations(export_options& options, existing_image const& image) {
+    options.index_annotations.insert(image.index_annotations.begin(), image.index_annotations.end());
+}
+
+/// The same for a spec. Annotations need OCI's media types, so it takes these; if Docker's were asked for, a
+/// warning says that the annotations are left out. Mere files have none.
+inline void keep_index_annotations(export_spec& spec, existing_image const& image) {
+    bool const is_files = spec.type == output_type::local || spec.type == output_type::tar;
+    if (image.index_annotations.empty() || is_files) return;
+    if (spec.docker_types_asked) {
+        spec.warnings.emplace_back(
+            "Docker's media types have no place for the annotations of the index: they "
+            "are left out");
+        return;
+    }
+    spec.oci_types = true;
+    spec.index_annotations.insert(image.index_annotations.begin(), image.index_annotations.end());
 }
 
 } // namespace shiplap
@@ -13110,14 +13522,253 @@ class metadata {
 
 } // namespace shiplap
 
+// === shiplap/export/rebase.hpp ===
+
+// rebase: an image that was built upon one base, put upon another, as after an update of that base.
+//
+//     auto result = rebase(read_base(images, app), read_base(images, old_debian), read_base(images, new_debian));
+//
+//   part of the result    what it is
+//   layers                those of the new base, untouched, and those that the image has above the old one
+//   settings              what the image has otherwise than the old base stays; all else is the new base's
+//   history               the new base's, and what the image has behind the old one's
+//   created, annotations  the image's
+//
+// Settings are the members of the configuration and of its member "config". In Env, Labels, ExposedPorts and
+// Volumes each name counts on its own. Whether the files of the image get along with those of the new base is not
+// looked at.
+
+namespace shiplap {
+
+namespace detail {
+
+/// One value in three documents; null where there is none.
+struct merge_input {
+    json const *image, *old_base, *new_base;
+};
+
+inline bool are_same(json const* a, json const* b) {
+    return a == nullptr || b == nullptr ? a == b : *a == *b;
+}
+
+/// The member of an object, if there are both. Null is none, as Go has it.
+inline json const* find_member(json const* object, std::string_view name) {
+    if (object != nullptr && object->is_object())
+        for (auto const& [key, value] : *object->get_ptr<json::object_t const*>())
+            if (key == name) return value.is_null() ? nullptr : &value;
+    return nullptr;
+}
+
+inline merge_input members_of(merge_input const& from, std::string_view name) {
+    return {find_member(from.image, name), find_member(from.old_base, name),
+            find_member(from.new_base, name)};
+}
+
+/// The names of all members, sorted.
+inline std::set<std::string> names_in(merge_input const& from) {
+    std::set<std::string> out;
+    for (auto const* object : {from.image, from.old_base, from.new_base})
+        if (object != nullptr && object->is_object())
+            for (auto const& [key, value] : *object->get_ptr<json::object_t const*>()) out.insert(key);
+    return out;
+}
+
+/// What the image changed stays, what it left as it was is the new base's.
+inline json const* merged_whole(merge_input const& from) {
+    return are_same(from.image, from.old_base) ? from.new_base : from.image;
+}
+
+using merge_parts = json (*)(merge_input const&);
+
+/// The same, but where both the image and the base changed, `parts` decides.
+inline json merged(merge_input const& from, merge_parts parts = nullptr) {
+    bool const one_side = are_same(from.image, from.old_base) || are_same(from.old_base, from.new_base);
+    if (!one_side && parts != nullptr) return parts(from);
+    auto const* const whole = merged_whole(from);
+    return whole == nullptr ? json(nullptr) : *whole;
+}
+
+/// Of objects each member on its own, in Go's order of a map.
+inline json merged_map(merge_input const& from) {
+    auto out = empty_object();
+    for (auto const& name : names_in(from))
+        if (auto const* const value = merged_whole(members_of(from, name))) add_member(out, name, *value);
+    return out.empty() ? json(nullptr) : out;
+}
+
+/// Of "NAME=VALUE" each name on its own: in the new base's order, then those that only the image has.
+inline json merged_env(merge_input const& from) {
+    auto const by_name = [](json const* env) {
+        std::vector<std::pair<std::string, json const*>> out;
+        if (env != nullptr)
+            for (auto const& pair : *env->get_ptr<json::array_t const*>()) {
+                auto const& text = *pair.get_ptr<json::string_t const*>();
+                out.emplace_back(text.substr(0, text.find('=')), &pair);
+            }
+        return out;
+    };
+    auto const image = by_name(from.image), old_base = by_name(from.old_base),
+               new_base = by_name(from.new_base);
+    auto const find = [](auto const& env, std::string const& name) -> json const* {
+        for (auto const& [key, pair] : env)
+            if (key == name) return pair;
+        return nullptr;
+    };
+    auto out = empty_array();
+    std::set<std::string> done;
+    for (auto const* env : {&new_base, &image})
+        for (auto const& [name, pair] : *env)
+            if (done.insert(name).second)
+                if (auto const* const value =
+                        merged_whole({find(image, name), find(old_base, name), find(new_base, name)}))
+                    add_item(out, *value);
+    return out.empty() ? json(nullptr) : out;
+}
+
+/// The member "config".
+inline json merged_run_config(merge_input const& from) {
+    auto out = from.image == nullptr ? empty_object() : *from.image;
+    for (auto const& name : names_in(from)) {
+        auto const values = members_of(from, name);
+        bool const is_map = name == "Labels" || name == "ExposedPorts" || name == "Volumes";
+        auto const value = merged(values, name == "Env" ? &merged_env : is_map ? &merged_map : nullptr);
+        auto const* const there = value.is_null() ? nullptr : &value;
+        if (!are_same(there, values.image)) out = with_member(out, name, value);
+    }
+    return out;
+}
+
+/// The entries of `image` that are above the first `layers` layers.
+inline json history_above(json const* image, json const* old_base, std::size_t layers) {
+    static json const none = empty_array();
+    auto const& all = image == nullptr ? none : *image;
+    auto const& base = old_base == nullptr ? none : *old_base;
+    auto const is_layer = [](json const& entry) {
+        auto const* const empty = find_member(&entry, "empty_layer");
+        return empty == nullptr || !*empty->get_ptr<json::boolean_t const*>();
+    };
+    auto from = all.begin();
+    bool const goes_on = base.size() <= all.size() && std::equal(base.begin(), base.end(), all.begin());
+    if (goes_on && static_cast<std::size_t>(std::count_if(base.begin(), base.end(), is_layer)) == layers)
+        from += static_cast<std::ptrdiff_t>(base.size());
+    else
+        for (std::size_t seen = 0; from != all.end() && seen != layers; ++from)
+            seen += is_layer(*from) ? 1 : 0;
+    auto out = empty_array();
+    for (; from != all.end(); ++from) add_item(out, *from);
+    return out;
+}
+
+/// A history for all layers of a base: what it says, and an entry for each layer that it says nothing of.
+inline std::vector<history_entry> whole_history(base_image const& base) {
+    auto out = base.history;
+    auto known = static_cast<std::size_t>(
+        std::count_if(out.begin(), out.end(), [](auto const& entry) { return !entry.empty_layer; }));
+    for (; known < base.layers.size(); ++known) {
+        auto const facts = base.layers[known].stored();
+        history_entry entry{.created_by = "layer of the base image"};
+        if (facts && facts->created) entry.created = zoned_time{*facts->created, 0};
+        out.push_back(std::move(entry));
+    }
+    return out;
+}
+
+/// Throws unless both are for one platform. `role` tells which base it is. (A version of the system may differ.)
+inline void check_rebase_platform(image_config const& image, image_config const& base, char const* role) {
+    auto const of_image = format(normalised(image.platform)), of_base = format(normalised(base.platform));
+    if (of_image != of_base)
+        throw error{error_code::unsupported, "rebase", of_image,
+                    std::string{"is the platform of the image, that of the "} + role + " base is " + of_base};
+}
+
+inline void check_built_upon(image_config const& image, image_config const& base) {
+    auto const& above = image.diff_ids;
+    auto const& below = base.diff_ids;
+    auto const [at, end] = std::mismatch(above.begin(), above.end(), below.begin(), below.end());
+    if (end == below.end()) return;
+    auto const agree = static_cast<std::size_t>(at - above.begin());
+    throw error{error_code::unsupported, "rebase", "layer " + std::to_string(agree + 1),
+                "the image is not built upon the old base: this layer of the image is " +
+                    (at == above.end() ? "missing" : at->text()) + ", that of the base is " + end->text() +
+                    "; " + std::to_string(agree) + " of the " + std::to_string(below.size()) +
+                    " layers of the base agree"};
+}
+
+/// The configuration of the result, whose diff_ids are `diff_ids`.
+inline std::string rebased_config(base_image const& image, base_image const& old_base,
+                                  base_image const& new_base, std::vector<digest> const& diff_ids) {
+    constexpr std::string_view subject = "image configuration";
+    auto const above = parse_json(image.config, subject), below = parse_json(old_base.config, subject),
+               under = parse_json(new_base.config, subject);
+    merge_input const all{&above, &below, &under};
+    auto members = split_members(image.config);
+    bool changed = false;
+    auto const set = [&](std::string const& name, json const& value) {
+        auto const* const there = value.is_null() ? nullptr : &value;
+        if (are_same(there, find_member(&above, name))) return; // as it is written
+        changed = true;
+        if (there == nullptr)
+            members.erase(name);
+        else
+            members[name] = compact(value);
+    };
+    for (auto const& name : names_in(all))
+        if (name != "created" && name != "rootfs" && name != "history")
+            set(name, merged(members_of(all, name), name == "config" ? &merged_run_config : nullptr));
+
+    if (auto const of = members_of(all, "history"); !are_same(of.old_base, of.new_base)) {
+        auto const own = history_above(of.image, of.old_base, old_base.layers.size());
+        auto whole = own.empty() && new_base.history.empty() ? empty_array()
+                     : of.new_base != nullptr && whole_history(new_base) == new_base.history
+                         ? *of.new_base
+                         : to_json(whole_history(new_base));
+        for (auto const& entry : own) add_item(whole, entry);
+        set("history", whole.empty() ? json(nullptr) : whole);
+    }
+    auto const [a, b] = std::pair{find_member(&below, "rootfs"), find_member(&under, "rootfs")};
+    if (!are_same(a, b)) {
+        std::vector<layer_blob> layers;
+        layers.reserve(diff_ids.size());
+        for (auto const& id : diff_ids) layers.push_back({.blob = {id, 0}, .diff_id = id});
+        set("rootfs", rootfs_json(layers));
+    }
+    return changed ? join_members(members) : image.config;
+}
+
+} // namespace detail
+
+/// Puts `image`, whose lowest layers are those of `old_base`, upon `new_base`; all are for one platform. `with` is
+/// what else is said of the result, as for as_result(). Throws error{unsupported} that names the first layer that
+/// is not the old base's, or the platforms; format_error for a configuration that is none.
+inline build_result rebase(base_image image, base_image const& old_base, base_image new_base,
+                           build_result with = {}) {
+    auto const above = read_config(image.config, "configuration of the image");
+    auto const below = read_config(old_base.config, "configuration of the old base");
+    auto const under = read_config(new_base.config, "configuration of the new base");
+    detail::check_rebase_platform(above, below, "old");
+    detail::check_rebase_platform(above, under, "new");
+    detail::check_built_upon(above, below);
+
+    auto const height = static_cast<std::ptrdiff_t>(below.diff_ids.size());
+    auto diff_ids = under.diff_ids;
+    diff_ids.insert(diff_ids.end(), above.diff_ids.begin() + height, above.diff_ids.end());
+    image.config = detail::rebased_config(image, old_base, new_base, diff_ids);
+    image.layers.erase(image.layers.begin(), image.layers.begin() + height);
+    auto out = as_result(std::move(image), std::move(with));
+    out.base = std::move(new_base);
+    return out;
+}
+
+} // namespace shiplap
+
 // === shiplap/export/several.hpp ===
 
 // several: one build, exported in several ways in one run.
 //
 //     auto const images = export_images(specs, result, env);
 //
-// Every layer is read once and packed once for each codec that one of the outputs wants; all of them then take it
-// from there. (Outputs that differ in the digest algorithm or rewrite times to another epoch want other bytes: a pass
+// Every layer is read once, fetched once if it is in a registry, and packed once for each codec that one of the outputs
+// wants; all of them then take it from there. (Outputs that differ in the digest algorithm or rewrite times to another epoch want other bytes: a pass
 // for each of these.) Registries come last: nothing is pushed if any of the other outputs failed.
 
 namespace shiplap {
@@ -13134,10 +13785,10 @@ struct packing_kind {
     friend bool operator==(packing_kind const&, packing_kind const&) = default;
 };
 
-/// The layers of a build, packed for all outputs.
+/// The layers of a build for several outputs: each packed, or fetched, once.
 class shared_packing {
   public:
-    /// The packed layers lie on the file system of `folder` until nobody refers to them.
+    /// What is packed lies on the file system of `folder` until nobody refers to it.
     explicit shared_packing(std::string folder)
         : store_{std::make_shared<scratch_store>(std::move(folder))} {}
 
@@ -13148,34 +13799,37 @@ class shared_packing {
             packing_kind const kind{first};
             if (std::find(done.begin(), done.end(), kind) != done.end()) continue;
             done.push_back(kind);
-            std::vector<export_spec const*> alike;
+            users alike;
             for (auto const& spec : specs)
                 if (packing_kind{spec} == kind) alike.push_back(&spec);
-            pack_kind(alike, input, env);
+            pack_for(alike, input, env);
         }
     }
 
-    /// The results, with packed layers where `spec` wants them packed.
+    /// The results as `spec` takes them.
     [[nodiscard]] std::vector<build_result> results_for(export_spec const& spec,
                                                         export_input const& input) const {
         std::vector<build_result> results{input.results.begin(), input.results.end()};
+        auto const replace = [&](any_layer_source& layer) {
+            if (auto const* const found = find(layer, spec)) layer = *found;
+        };
         for (auto& result : results) {
-            if (result.base)
-                for (auto& layer : result.base->layers) layer = packed_for(spec, layer);
-            for (auto& layer : result.layers) layer = packed_for(spec, layer);
+            if (result.base) std::for_each(result.base->layers.begin(), result.base->layers.end(), replace);
+            std::for_each(result.layers.begin(), result.layers.end(), replace);
         }
         return results;
     }
 
   private:
-    struct packed_layer {
+    using users = std::vector<export_spec const*>;
+    struct replacement {
         any_layer_source source;
-        packing_kind kind;
-        builtin_codecs::variant codec;
-        any_layer_source packed;
+        export_spec const* by;
+        any_layer_source replaced;
     };
 
-    void pack_kind(std::vector<export_spec const*> const& specs, export_input const& input, env_ref env) {
+    // For outputs that want the same plain bytes.
+    void pack_for(users const& specs, export_input const& input, env_ref env) {
         auto const& first = *specs.front();
         clamp_timestamps const clamp{{.seconds = first.epoch.value_or(0)}};
         keep_timestamps const keep;
@@ -13185,7 +13839,7 @@ class shared_packing {
         for (auto const& result : input.results) {
             std::size_t number = 0;
             auto const pack_one = [&](any_layer_source const& layer, env_ref lent) {
-                naming_layer(++number, layer, [&] { pack_layer(specs, layer, lent); });
+                naming_layer(++number, layer, [&] { pack_layer(specs, layer, input, lent); });
             };
             if (result.base)
                 for (auto const& layer : result.base->layers) pack_one(layer, kept);
@@ -13193,50 +13847,66 @@ class shared_packing {
         }
     }
 
-    void pack_layer(std::vector<export_spec const*> const& specs, any_layer_source const& layer,
+    void pack_layer(users const& specs, any_layer_source const& layer, export_input const& input,
                     env_ref env) {
-        packing_kind const kind{*specs.front()};
+        for (auto const* spec : specs)
+            if (find(layer, *spec) != nullptr) return; // several platforms have it
         auto const stored = layer.stored();
         std::vector<builtin_codecs::variant> ways;
+        std::vector<users> wanted; // by whom, for each of `ways`
+        users readers;             // who take it as it is, to a disk
         for (auto const* spec : specs) {
-            bool const wanted = std::visit(
+            bool const is_to_pack = std::visit(
                 [&]<codec C>(C const&) {
                     return needs_packing<C>(stored, spec->force_compression, env.timestamps);
                 },
                 spec->codec);
-            if (!wanted) continue;
-            wanted_.push_back({layer, spec});
-            if (find(layer, kind, spec->codec) == nullptr &&
-                std::find(ways.begin(), ways.end(), spec->codec) == ways.end())
+            if (!is_to_pack) {
+                if (spec->type != output_type::image || is_kept(*spec, input)) readers.push_back(spec);
+                continue;
+            }
+            auto const way = std::find(ways.begin(), ways.end(), spec->codec);
+            auto const at = static_cast<std::size_t>(way - ways.begin());
+            if (way == ways.end()) {
                 ways.push_back(spec->codec);
+                wanted.emplace_back();
+            }
+            wanted[at].push_back(spec);
         }
+        if (stored && stored->is_remote && !stored->only_named && readers.size() > 1)
+            fetch(layer, *stored, readers);
         if (ways.empty()) return;
         auto made = std::visit([&]<class D>(D) { return pack_each<D>(layer, ways, *store_, env); },
                                specs.front()->digest);
         for (std::size_t i = 0; i < ways.size(); ++i) {
             if (stored) inherit_history(made[i], *stored);
-            layers_.push_back(
-                {layer, kind, ways[i], blob_in_store(std::shared_ptr<scratch_store const>{store_}, made[i])});
+            replace(layer, wanted[i], std::move(made[i]));
         }
     }
 
-    [[nodiscard]] packed_layer const* find(any_layer_source const& source, packing_kind const& kind,
-                                           builtin_codecs::variant const& codec) const {
-        for (auto const& one : layers_)
-            if (one.kind == kind && one.codec == codec && one.source.is_same_as(source)) return &one;
+    // One download for all of them.
+    void fetch(any_layer_source const& layer, layer_blob facts, users const& readers) {
+        auto from = layer.reader();
+        store_blob(*store_, facts.blob, from);
+        facts.is_remote = false;
+        replace(layer, readers, std::move(facts));
+    }
+
+    void replace(any_layer_source const& layer, users const& by, layer_blob facts) {
+        any_layer_source const here =
+            blob_in_store(std::shared_ptr<scratch_store const>{store_}, std::move(facts));
+        for (auto const* spec : by) replacements_.push_back({layer, spec, here});
+    }
+
+    [[nodiscard]] any_layer_source const* find(any_layer_source const& source,
+                                               export_spec const& spec) const {
+        for (auto const& one : replacements_)
+            if (one.by == &spec && one.source.is_same_as(source)) return &one.replaced;
         return nullptr;
     }
 
-    [[nodiscard]] any_layer_source packed_for(export_spec const& spec, any_layer_source const& layer) const {
-        for (auto const& [source, by] : wanted_)
-            if (by == &spec && source.is_same_as(layer))
-                return find(layer, packing_kind{spec}, spec.codec)->packed;
-        return layer;
-    }
-
     std::shared_ptr<scratch_store> store_;
-    std::vector<packed_layer> layers_;
-    std::vector<std::pair<any_layer_source, export_spec const*>> wanted_; // who wants what packed
+    std::vector<replacement> replacements_;
 };
 
 /// Where there is room for what several outputs share: beside the first that goes to a disk.
@@ -13476,7 +14146,8 @@ class squasher {
         auto flattener = std::make_shared<layer_flattener>(all ? flattened::tree : flattened::changes);
         std::vector<squashed_part> parts{layers.begin(), layers.end()};
         for (auto i = layers.size(); i-- > 0;) {
-            bool const is_near = i >= of_base || !result.base->is_remote;
+            auto const stored = layers[i].stored();
+            bool const is_near = !stored || !stored->is_remote;
             try {
                 survey(parts[i], i, is_near, *flattener);
             } catch (error& failure) {
@@ -13634,120 +14305,11 @@ class filesystem_sink;
 // export
 struct default_env;
 struct base_image;
+struct existing_image;
 struct build_result;
 struct export_options;
 struct exported_image;
 struct export_spec;
-
-} // namespace shiplap
-
-// === shiplap/image/attestation_file.hpp ===
-
-// attestation_file: attestations as they lie on disk:
-//
-//     read_attestations("sbom.spdx.json", spdx_predicate)     a predicate, of the type that is given
-//     read_attestations("statement.json")                     a complete in-toto statement
-//     read_attestations("statements/")                        a bundle: a directory of statements
-
-namespace shiplap {
-
-namespace detail {
-
-inline std::string read_attestation_file(std::string const& path) {
-    std::error_code problem;
-    auto const status = std::filesystem::status(path, problem);
-    if (status.type() == std::filesystem::file_type::not_found)
-        throw error{error_code::not_found, "read attestation", path, "no such file or directory"};
-    if (problem) throw system_error{"read attestation", path, problem.value()};
-    if (!std::filesystem::is_regular_file(status))
-        throw error{error_code::unsupported, "read attestation", path, "is not a regular file"};
-    if (auto const size = std::filesystem::file_size(path, problem); !problem && size > max_attestation_size)
-        throw format_error{"read attestation", path,
-                           "exceeds " + std::to_string(max_attestation_size) + " bytes"};
-    return read_file(path, max_attestation_size);
-}
-
-inline bool is_statement_type(std::string_view type) noexcept {
-    return type == "https://in-toto.io/Statement/v1" || type == "https://in-toto.io/Statement/v0.1";
-}
-
-inline void require_predicate_type(std::string_view found, std::string_view required,
-                                   std::string_view subject) {
-    if (!required.empty() && found != required)
-        throw format_error{"read attestation", std::string{subject},
-                           "the predicate type " + printable(found) +
-                               " does not match required predicate type " + printable(required)};
-}
-
-inline attestation read_statement(json_node const& root, std::string_view text, std::string_view subject,
-                                  std::string_view required) {
-    attestation out{.predicate_type = root["predicateType"].text()};
-    if (out.predicate_type.empty()) root["predicateType"].refuse("must not be empty");
-    require_predicate_type(out.predicate_type, required, subject);
-    auto const subjects = root["subject"];
-    for (std::size_t i = 0; i < subjects.length(); ++i) {
-        auto const one = subjects.item(i);
-        auto const digests = one["digest"];
-        attestation_subject about{.name = one.text_of("name")};
-        for (auto const& [algorithm, hex] : digests.object()) {
-            if (!hex.is_string()) digests.refuse("the value of \"" + algorithm + "\" must be a string");
-            about.digests.emplace(algorithm, *hex.get_ptr<json::string_t const*>());
-        }
-        if (about.digests.empty()) digests.refuse("must not be empty");
-        out.subjects.push_back(std::move(about));
-    }
-    if (auto const predicate = root["predicate"]) {
-        static_cast<void>(predicate.object());
-        out.predicate = split_members(text).at("predicate");
-    }
-    return out;
-}
-
-} // namespace detail
-
-/// Reads a complete in-toto statement; its predicate must be of the type `required`, if one is. What the
-/// statement is about stays as it is; if that is nothing, it will be the image. Throws format_error.
-inline attestation parse_statement(std::string_view text, std::string_view subject,
-                                   std::string_view required = {}) {
-    auto const document = parse_json(text, subject, {max_attestation_size, true});
-    json_node const root{document, subject};
-    if (!detail::is_statement_type(root["_type"].text()))
-        root["_type"].refuse("must be https://in-toto.io/Statement/v1");
-    return detail::read_statement(root, text, subject, required);
-}
-
-/// Reads what `path` holds, in one of the forms above: a predicate needs `type`; statements must have that
-/// type, if one is given. Throws format_error, option_error if the type is missing, error{not_found}.
-inline std::vector<attestation> read_attestations(std::string const& path, std::string_view type = {}) {
-    std::error_code ignored;
-    if (std::filesystem::is_directory(path, ignored)) {
-        std::vector<std::string> files;
-        for (auto const& entry : std::filesystem::directory_iterator{path})
-            files.push_back(entry.path().string());
-        if (files.empty())
-            throw error{error_code::not_found, "read attestation", path, "the bundle is empty"};
-        std::sort(files.begin(), files.end()); // readdir() has no order
-        std::vector<attestation> out;
-        out.reserve(files.size());
-        for (auto const& file : files)
-            out.push_back(parse_statement(detail::read_attestation_file(file), file, type));
-        return out;
-    }
-
-    auto text = detail::read_attestation_file(path);
-    if (!text.empty()) {
-        auto const document = parse_json(text, path, {max_attestation_size, true});
-        json_node const root{document, path};
-        auto const kind = root["_type"];
-        if (kind && kind.value().is_string() && detail::is_statement_type(kind.text()))
-            return {detail::read_statement(root, text, path, type)};
-    }
-    if (type.empty())
-        throw option_error{"attestation", "'" + printable(path) +
-                                              "' is no in-toto statement, so the type of its predicate must "
-                                              "be given: sbom, provenance or a URI"};
-    return {{.predicate_type = std::string{type}, .predicate = std::move(text)}};
-}
 
 } // namespace shiplap
 

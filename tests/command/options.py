@@ -391,6 +391,57 @@ def from_an_image_an_epoch_leaves_the_base_alone(work):
 
 
 @table.row
+def from_an_image_and_no_input_an_epoch_counts_for_all(work):
+    export(work, "--annotation", "k=v", spec="type=oci,tar=false,dest=base,source-date-epoch=100")
+    for epoch, year in [("60", "1970-01-01T00:01:00Z"), ("2000000000", None)]:
+        digest = succeed(work, "--from", "oci-layout:base", "-o",
+                         f"type=oci,tar=false,dest=at{epoch},source-date-epoch={epoch}")
+        before, after = (inspect(work, f"oci-layout:{image}")["manifests"][0] for image in ("base", "at" + epoch))
+        expect_equal(after["annotations"], {"k": "v"}, "annotations")
+        if year:
+            times = [after["configuration"]["created"], after["configuration"]["history"][0]["created"]]
+            expect_equal(times, [year] * 2, "times")
+        else:
+            expect_equal(after["digest"], before["digest"], "the image with an epoch that is later")
+            expect_equal(digest.strip(), before["digest"], "what is printed")
+
+
+@table.row
+def an_image_moves_to_another_base_and_back(work):
+    small_tree(work)
+    for name, env, words in [("old", "A=1", ["tree/bin"]), ("new", "A=2", ["tree/bin", "tree/etc"])]:
+        succeed(work, "-o", f"type=oci,tar=false,dest={name}", "--env", env, *words)
+    succeed(work, "--from", "oci-layout:old", "-o", "type=oci,tar=false,dest=app,name=app:1", "--cmd", "run",
+            "--annotation", "k=v", "tree")
+    moved = "type=oci,tar=false,name=*,dest="
+    succeed(work, "--from", "oci-layout:app", "--rebase", "oci-layout:old", "oci-layout:new", "-o", moved + "moved",
+            "--platform", inspect(work, "oci-layout:app")["manifests"][0]["platform"])
+    succeed(work, "--from", "oci-layout:moved:app:1", "--rebase", "oci-layout:new", "oci-layout:old", "-o",
+            moved + "back")
+    app, new, there, back = (inspect(work, "oci-layout:" + one)["manifests"][0] for one in
+                             ("app", "new", "moved", "back"))
+    expect_equal([layer["digest"] for layer in there["layers"]],
+                 [layer["digest"] for layer in new["layers"] + app["layers"][1:]], "layers")
+    expect_equal(there["configuration"]["history"],
+                 new["configuration"]["history"] + app["configuration"]["history"][1:], "history")
+    expect_equal(there["configuration"]["config"]["Env"], new["configuration"]["config"]["Env"], "environment")
+    expect_equal(there["configuration"]["config"]["Cmd"], ["run"], "command")
+    expect_equal(back["digest"], app["digest"], "moved back")
+
+
+@table.row
+def what_is_not_built_upon_a_base_does_not_leave_it(work):
+    small_tree(work)
+    for name in ["bin", "etc"]:
+        succeed(work, "-o", f"type=oci,tar=false,dest={name}", f"tree/{name}")
+    code, _, err = run(work, "--from", "oci-layout:bin", "--rebase", "oci-layout:etc", "oci-layout:bin", "-o",
+                       "type=oci,dest=out.tar")
+    expect_equal(code, 1, "exit code")
+    expect_in("layer 1", err, "message")
+    expect_in("0 of the 1 layers", err, "message")
+
+
+@table.row
 def from_an_image_for_a_platform(work):
     small_tree(work)
     for machine in ["s390x", "arm64"]:
@@ -507,6 +558,96 @@ def squash_for_several_platforms(work):
             "--platform", "linux/arm64", stdin=tar_of(member("streamed", b"1")))
     found = inspect(work, "oci-layout:image")["manifests"]
     expect_equal([len(image["layers"]) for image in found], [1, 1], "layers")
+# --- names that what is exported brings, and whole images converted ---------------------------------------------
+
+
+def names_in_layout(work, layout):
+    return [entry.get("annotations", {}).get("io.containerd.image.name")
+            for entry in json.loads((work / layout / "index.json").read_text())["manifests"]]
+
+
+@table.row
+def a_star_stands_for_the_names_of_the_build(work):
+    small_tree(work)
+    code, _, err = run(work, "-o", "type=oci,tar=false,dest=base,name=*", "-t", "r.io/a:1", "-t", "r.io/b:2", "tree")
+    expect_equal((code, "--tag" in err), (0, False), err)
+    expect_equal(names_in_layout(work, "base"), ["r.io/a:1", "r.io/b:2"], "of --tag")
+    for words, wanted in [(["--from", "oci-layout:base"], ["r.io/a:1", "r.io/b:2"]),
+                          (["--from", "oci-layout:base:r.io/b:2"], ["r.io/b:2"]),
+                          (["--from", "oci-layout:base", "-t", "r.io/c:3"], ["r.io/c:3"]),
+                          (["copy", "oci-layout:base"], ["r.io/a:1", "r.io/b:2"])]:
+        succeed(work, *words, "-o", "type=oci,tar=false,dest=named,name=*")
+        expect_equal(names_in_layout(work, "named"), wanted, " ".join(words))
+        shutil.rmtree(work / "named")
+    succeed(work, "copy", "oci-layout:base", "-o", "type=oci,tar=false,dest=nameless")
+    for words in [["tree"], ["--from", "oci-layout:base", "tree"], ["--from", "oci-layout:nameless"],
+                  ["copy", "oci-layout:nameless"]]:
+        code, out, err = run(work, *words, "-o", "type=oci,tar=false,dest=none,name=*")
+        expect_equal((code, out, (work / "none").exists()), (2, b"", False), err)
+        expect_in("it brings none", err, " ".join(words))
+
+
+def attested_platforms(work):
+    """Of two platforms, with attestations and annotations; the index's entry, and the index."""
+    return multi(work, "--platform", "linux/arm64", "a", "--platform", "linux/amd64", "b", "--attest",
+                 "type=sbom,file=sbom.json", "--annotation", "manifest,manifest-descriptor,index:k=v",
+                 spec="type=oci,tar=false,dest=image,name=r.io/app:1")
+
+
+@table.row
+def a_whole_image_through_an_output_stays_as_it_is(work):
+    entry, _ = attested_platforms(work)
+    for source in ["oci-layout:image", "oci-layout:image:r.io/app:1"]:
+        digest = succeed(work, "copy", "--output", "type=oci,dest=copy.tar,name=*", source).strip()
+        expect_equal(digest, entry["digest"], "digest")
+    expect_equal(inspect(work, "oci-archive:copy.tar")["root"]["digest"], entry["digest"], "the copy")
+    succeed(work, "copy", "oci-archive:-", "-o", "type=oci,dest=again.tar,name=*",
+            stdin=(work / "copy.tar").read_bytes())
+
+
+@table.row
+def all_platforms_of_an_image_are_converted(work):
+    old_entry, old = attested_platforms(work)
+    (work / "image").rename(work / "old")
+    out = succeed(work, "copy", "oci-layout:old", "-o",
+                  "type=oci,tar=false,dest=image,name=r.io/new:2,compression=zstd,force-compression=true", "-o",
+                  "type=image,annotation-index.k=w", "--store", "store")
+    entry, = json.loads((work / "image/index.json").read_text())["manifests"]
+    index = blob(work, entry)
+    expect_equal(out.split()[0], entry["digest"], "what is printed")
+    expect(entry["digest"] != old_entry["digest"], "nothing was converted")
+    expect_equal(index["annotations"], {"k": "v"}, "annotations of the index")
+    for now, before in zip(index["manifests"][:2], old["manifests"][:2]):
+        expect_equal((now["platform"], now["annotations"]), (before["platform"], {"k": "v"}), "entry")
+        manifest, manifest_before = blob(work, now), blob(work, before, "old")
+        expect_equal(manifest["config"], manifest_before["config"], "configuration")
+        expect_equal(manifest["annotations"], {"k": "v"}, "annotations")
+        expect_equal([layer["mediaType"] for layer in manifest["layers"]], [OCI + "layer.v1.tar+zstd"], "layers")
+    about = index["manifests"][2]
+    expect_equal(about["annotations"]["vnd.docker.reference.digest"], index["manifests"][1]["digest"], "attested image")
+    statement = blob(work, blob(work, about)["layers"][0])
+    expect_equal(statement["subject"], [{"name": "pkg:docker/r.io/new@2?platform=linux%2Famd64",
+                                         "digest": {"sha256": index["manifests"][1]["digest"][7:]}}], "subject")
+    expect_equal(statement["predicate"], {"spdxVersion": "SPDX-2.3"}, "predicate")
+    kept, = json.loads((work / "store/index.json").read_text())["manifests"]
+    expect_equal(blob(work, kept, "store")["annotations"], {"k": "w"}, "annotations of the other output")
+
+
+@table.row
+def an_epoch_of_the_environment_counts_for_a_conversion(work):
+    export(work, spec="type=oci,tar=false,dest=image,source-date-epoch=100")
+    succeed(work, "copy", "oci-layout:image", "-o", "type=oci,tar=false,dest=early", SOURCE_DATE_EPOCH="60")
+    expect_equal(inspect(work, "oci-layout:early")["manifests"][0]["configuration"]["created"], "1970-01-01T00:01:00Z",
+                 "time")
+
+
+@table.row
+def one_image_becomes_a_tar_of_its_files(work):
+    multi(work, "a", "b", *BOTH[:2], "--annotation", "index:k=v")  # an index, because of the attestation
+    code, _, err = run(work, "copy", "oci-layout:image", "-o", "type=tar,dest=files.tar")
+    expect_equal(code, 0, err)
+    expect_in("attestations have no place", err, "standard error")
+    expect_equal(sorted(name for name in names_in_tar(work / "files.tar") if name != "."), ["a", "b"], "files")
 
 
 # --- what is printed, and where ------------------------------------------------------------------------------
@@ -797,7 +938,7 @@ def help_and_version(work):
         expect_equal((code, err), (0, ""), " ".join(words))
         expect_in("shiplap", out.decode(), " ".join(words))
     code, out, _ = run(work, "--help", progress=None)
-    for option in ["--from", "--output", "--tag", "--platform", "--annotation", "--label", "--env", "--entrypoint", "--cmd",
+    for option in ["--from", "--rebase", "--output", "--tag", "--platform", "--annotation", "--label", "--env", "--entrypoint", "--cmd",
                    "--workdir", "--user", "--expose", "--config", "--metadata-file", "--progress", "--store",
                    "--digest", "--jobs", "--squash", "copy", "inspect"]:
         expect_in(option, out.decode(), "--help")

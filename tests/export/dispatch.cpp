@@ -208,6 +208,53 @@ TEST_CASE("an image is pushed, and kept unless that is not wanted", "[dispatch]"
     if (kept) CHECK(layout_store{dir / "store"}.contains(image.root.digest));
 }
 
+TEST_CASE("an image with layers that must be downloaded is not kept unless that is wanted", "[dispatch]") {
+    struct row {
+        bool below, is_remote;
+        std::string options;
+        bool kept;
+    };
+    auto const& [below, is_remote, options, kept] = GENERATE(values<row>({
+        {true, true, "", false},
+        {false, true, "", false},
+        {true, false, "", true},
+        {false, false, "", true},
+        {false, true, ",store=true", true},
+    }));
+    CAPTURE(below, is_remote, options);
+    temp_dir dir;
+    exporter into_memory{gzip{}, oci_media_types{}, sha256{}, memory_sink{}};
+    auto const base = into_memory(sample(dir));
+    auto layer = base.layers.at(0);
+    layer.is_remote = is_remote;
+    any_layer_source const there{blob_in_store(into_memory.sink().store(), layer)};
+    build_result result;
+    if (below)
+        result.base = base_image{.root = base.root,
+                                 .config = read_blob(into_memory.sink().store(), base.config),
+                                 .layers = {there}};
+    else
+        result.layers = {there};
+    auto spec = export_spec::from(parse_attributes("type=registry,name=r.io/app:1" + options));
+    spec.store = dir / "store";
+    far_away place;
+    env_with_registries env{{}, {&place}};
+    export_image(spec, result, env);
+    CHECK(std::filesystem::exists(dir / "store/index.json") == kept);
+}
+
+TEST_CASE("a name that the build brings is the image's", "[dispatch]") {
+    temp_dir dir;
+    auto result = sample(dir);
+    auto const spec = export_spec::from(parse_attributes("type=oci,name=*,dest=" + (dir / "out.tar")));
+    CHECK_THROWS_WITH(check_export(spec, result), contains("it brings none"));
+    result.names = {"app"};
+    CHECK_NOTHROW(check_export(spec, result));
+    CHECK(export_image(spec, result).names == std::vector<std::string>{"docker.io/library/app:latest"});
+    CHECK(oci_archive_store{dir / "out.tar"}.entries().at(0).annotations.at(image_name_annotation) ==
+          "docker.io/library/app:latest");
+}
+
 TEST_CASE("without a way to registries nothing is pushed, and nothing done", "[dispatch]") {
     temp_dir dir;
     auto spec = export_spec::from(parse_attributes("type=registry,name=r.io/app"));

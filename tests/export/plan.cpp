@@ -46,6 +46,27 @@ TEST_CASE("a list makes an index, and so do attestations", "[plan]") {
                       contains("invalid empty platforms index for exporter"));
 }
 
+TEST_CASE("what an image has that exists counts where nothing else is said", "[plan]") {
+    auto results = two();
+    results[0].kept = kept_facts{.annotations = {{"a", "kept"}, {"b", "kept"}},
+                                 .descriptor_annotations = {{"c", "kept"}, {"d", "kept"}},
+                                 .platform = parse_platform("linux/amd64/v3")};
+    export_options const options{.annotations = {{"a", "all"}},
+                                 .for_platforms = {on("linux/amd64/v3", {}, {{"c", "v3"}})}};
+    auto const plan = plan_of(results, options);
+    CHECK(plan.images[0].annotations == annotation_map{{"a", "all"}, {"b", "kept"}});
+    CHECK(plan.images[0].descriptor_annotations == annotation_map{{"c", "v3"}, {"d", "kept"}});
+    CHECK(plan.images[0].indexed_as == results[0].kept->platform);
+    CHECK(plan.images[0].base_history == std::vector<history_entry>{});
+    CHECK_FALSE(plan.images[1].base_history);
+    CHECK(plan.warnings.empty());
+
+    auto const docker = plan_export(results, {}, table_of<docker_media_types>);
+    CHECK(docker.images[0].descriptor_annotations.empty());
+    REQUIRE(docker.warnings.size() == 1);
+    CHECK_THAT(docker.warnings[0], contains("linux/amd64/v3 in its index"));
+}
+
 TEST_CASE("annotations: of all, then of a platform, then of its result", "[plan]") {
     auto results = two();
     results[1].annotations = {{"c", "result"}};
@@ -64,9 +85,7 @@ TEST_CASE("annotations: of all, then of a platform, then of its result", "[plan]
 
 TEST_CASE("the platform of a result is that of its configuration", "[plan]") {
     auto results = two();
-    results[0] = {
-        .config =
-            R"({"os":"linux","architecture":"arm","variant":"v6","rootfs":{"type":"layers","diff_ids":[]}})"};
+    results[0] = {.config = R"({"os":"linux","architecture":"arm","variant":"v6"})"};
     auto const plan = plan_of(results, {.for_platforms = {on("linux/arm/v6", {{"k", "v"}})}});
     CHECK(plan.images[0].annotations == annotation_map{{"k", "v"}});
     results[0].platform = parse_platform("linux/amd64");

@@ -104,6 +104,38 @@ TEST_CASE("names that wait for the digest", "[spec]") {
     CHECK_FALSE(spec_of("type=image,dangling-name-prefix=b,name-canonical=true").canonical_names);
 }
 
+TEST_CASE("names that the build brings", "[spec]") {
+    std::vector<build_result> results{{.names = {"app", "r.io/b:2"}}, {.names = {"r.io/b:2", "c"}}};
+    auto const names_of = [&](std::string const& options) {
+        std::vector<std::string> out;
+        for (auto const& name : spec_of(options).named_after(results).names) out.push_back(name.text());
+        return out;
+    };
+    std::vector<std::string> const all{"docker.io/library/app:latest", "r.io/b:2",
+                                       "docker.io/library/c:latest"};
+    for (auto const* options : {"type=image,name=*", "type=registry,name=*", "type=oci,name=x,name=*",
+                                "type=docker,name=*,dest=a.tar"})
+        CHECK(names_of(options) == all);
+    CHECK(names_of("type=oci,name=x") == std::vector<std::string>{"docker.io/library/x:latest"});
+    CHECK(names_of("type=oci,name=*,name=x") == std::vector<std::string>{"docker.io/library/x:latest"});
+    CHECK(names_of("type=oci").empty());
+
+    auto const more = spec_of("type=image,name=*,name-canonical=true,dangling-name-prefix=p,"
+                              "dangling-name-empty-only=true");
+    CHECK(more.canonical_names);
+    CHECK(more.dangling_prefix.empty());
+    CHECK_THROWS_WITH(names_of("type=image,push=true,push-by-digest=true,name=*"),
+                      contains("can't push tagged ref r.io/b:2 by digest"));
+    CHECK_THROWS_WITH(spec_of("type=oci,\"name=a,*\""), contains("failed to parse *"));
+    CHECK_THROWS_WITH(spec_of("type=image,name=*,unpack=true,rewrite-timestamp=true,source-date-epoch=1"),
+                      contains("conflicts with \"unpack\""));
+    results[0].names = {"a b"};
+    CHECK_THROWS_AS(names_of("type=oci,name=*"), option_error);
+    results[0].names.clear();
+    results[1].names.clear();
+    CHECK_THROWS_WITH(names_of("type=oci,name=*"), contains("it brings none"));
+}
+
 TEST_CASE("annotations land on their object, with their case", "[spec]") {
     auto const spec = spec_of("type=oci,annotation.Org.Key=v,annotation-manifest.x=1,annotation-manifest-"
                               "descriptor.y=2,annotation-index.i=3,annotation-index[linux/amd64].I=4,"
@@ -211,7 +243,7 @@ TEST_CASE("what is wrong is named, with what would be right", "[spec]") {
         {"type=oci,name=App", "failed to parse App: invalid reference format"},
         {"type=image,annotation.a b=c", "is no annotation"},
         {"type=image,annotation-index.=c", "is no annotation"},
-        {"type=oci,name=*", "invalid reference format"},
+        {"type=oci,name=a*", "invalid reference format"},
         {"type=image,dest=x", "output x is not supported by image exporter"},
         {"type=local", "needs dest"},
         {"type=local,dest=-", "needs dest"},

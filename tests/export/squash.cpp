@@ -199,14 +199,14 @@ TEST_CASE("the table of contents of eStargz is no part of a squashed layer", "[s
     memory_store store;
     memory_store const& stored = store;
     auto const source = stream({tar_file("a", "1")});
-    auto const facts = pack<sha256>(source, estargz{}, store, env);
+    auto facts = pack<sha256>(source, estargz{}, store, env);
     auto const remote = GENERATE(false, true);
+    facts.is_remote = remote;
     build_result result{.layers = {blob_in_store(stored, facts), stream({tar_file("b", "2")})}};
     if (remote) {
         base_image base{.root = {.media_type = {}, .digest = facts.blob.digest},
                         .config = default_config(arm64)};
         base.layers = {result.layers.front()};
-        base.is_remote = true;
         result.layers.erase(result.layers.begin());
         result.base = std::move(base);
     }

@@ -55,6 +55,9 @@ TEST_CASE("a statement is compact JSON about the image under each of its names",
         statement_of({"urn:t", "{}", {{"", {{"sha1", "cd"}}}, {"x", {{"sha256", "ab"}}}}}, image, names) ==
         head +
             R"([{"name":"_","digest":{"sha1":"cd"}},{"name":"x","digest":{"sha256":"ab"}}],"predicate":{}})");
+    CHECK(statement_of({"urn:t", "{}", {{"x", {}}, {"y", {{"sha1", "cd"}}}}}, image, names) ==
+          head + R"([{"name":"x",)" + digest_member +
+              R"(,{"name":"y","digest":{"sha1":"cd"}}],"predicate":{}})");
 }
 
 TEST_CASE("a predicate is one JSON object", "[attestation]") {

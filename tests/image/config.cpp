@@ -194,6 +194,16 @@ TEST_CASE("config: with a base, its history stays, and what fits already stays t
     CHECK(more.created == zoned_time{{60, 0}, 0});
     CHECK(more.diff_ids.size() == 2);
 
+    // An image that has no base: what fits stays, but for times that are too late.
+    auto const finish_image = [&](std::int64_t epoch) {
+        return finish_config(base, "c", layers(1), {}, epoch, warnings, std::vector<history_entry>{});
+    };
+    CHECK(finish_image(2'000'000'000) == base);
+    CHECK(finish_image(60) == R"({"architecture":"amd64","created":"1970-01-01T00:01:00Z",)"
+                              R"("history":[{"created":"1970-01-01T00:01:00Z"}],"os":"linux",)"
+                              R"("rootfs":{"type":"layers","diff_ids":[")" +
+                                  id + "\"]}}");
+
     auto const forged = finish_config(inherited_config(base, "c"), "c", layers(2), {}, 60, warnings,
                                       std::vector<history_entry>{{.created_by = "another"}});
     CHECK(read_config(forged, "c").history[0].created == zoned_time{{60, 0}, 0});

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""base.py COMMAND: layers on top of images that other tools made, read by those tools.
+"""base.py COMMAND: layers on top of images that other tools made, also moved to another base, read by those tools.
 
 What umoci unpacks of such an image, and skopeo passes on, is the base with the new layers applied.
 """
@@ -10,7 +10,7 @@ import sys
 import trees
 from common import (Report, Shiplap, Workplace, expect_equal, expect_same_tree, has, run, skopeo_copy, survey,
                     umoci_unpack, without_devices)
-from images import Layout
+from images import OCI, Layout
 
 NAME = "example.com/above:1"
 
@@ -65,9 +65,34 @@ class Building:
         self.command("--from", f"oci-layout:{layout}", "-o", f"type=local,dest={ours}")
         self.expect_upper(ours)
 
-    def expect_upper(self, root):
+    def moved(self):
+        """From umoci's base to one that has a file more, all of it without compression; what umoci makes of that."""
+        old, new, above = self.base_of_umoci(), self.work.place("new"), self.work.place("above")
+        patched = self.work.place("patched")
+        for tree, source in [(patched, self.upper), (self.work.place("lower"), self.lower)]:
+            run("cp", "-a", source, tree)
+            (tree / "patch").write_text("patch")
+        self.command("-o", f"type=oci,tar=false,dest={new}", "--env", "A=c", tree)
+        self.command("--from", old, "-t", NAME, "-o", f"type=oci,tar=false,dest={above}",
+                     f"diff:{self.lower}:{self.upper}")
+        moved, plain = self.work.place("moved"), self.work.place("plain")
+        self.command("--from", f"oci-layout:{above}", "--rebase", old, f"oci-layout:{new}", "-o",
+                     f"type=oci,tar=false,dest={moved},name=*")
+        self.command("copy", f"oci-layout:{moved}", "-o", "type=oci,tar=false,name=*,compression=uncompressed,"
+                     f"force-compression=true,dest={plain}")
+        found = self.inspect(f"oci-layout:{plain}")
+        expect_equal({layer["mediaType"] for layer in found["layers"]}, {OCI + "layer.v1.tar"}, "media types")
+        expect_equal(found["config"]["digest"], self.inspect(f"oci-layout:{moved}")["config"]["digest"], "configuration")
+        expect_equal(found["configuration"]["config"]["Env"][-1], "A=c", "environment")
+        expect_equal("User" in found["configuration"]["config"], False, "a user that was the old base's")
+        Layout(plain)
+        for layout in (moved, plain):
+            self.expect_upper(umoci_unpack(layout, "1", self.work.place("bundle")), patched)
+
+    def expect_upper(self, root, upper=None):
         # A directory of which only the time changed is no difference.
-        expect_same_tree(without_devices(survey(root)), without_devices(survey(self.upper)), ignore={"mtime", "links"})
+        expect_same_tree(without_devices(survey(root)), without_devices(survey(upper or self.upper)),
+                         ignore={"mtime", "links"})
 
     def inspect(self, image):
         return json.loads(self.command.run("inspect", "--json", image).stdout)["manifests"][0]
@@ -82,6 +107,7 @@ def main(path):
         building = Building(command, work)
         report.check("on top of umoci's layout", building.above, building.base_of_umoci)
         report.check("on top of skopeo's docker archive", building.above, building.base_of_skopeo)
+        report.check("from umoci's layout to another base", building.moved)
         report.check("plain, on top of umoci's layout", building.above, building.base_of_umoci, "uncompressed")
     report.exit()
 

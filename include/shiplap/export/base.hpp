@@ -36,20 +36,19 @@ struct base_image {
     std::string config;                     ///< JSON, as it is written
     std::vector<history_entry> history{};   ///< what `config` says
     std::vector<any_layer_source> layers{}; ///< bottom first
-    bool is_remote = false;                 ///< reading a layer is a download
+    annotation_map annotations{};           ///< of the manifest
 };
 
 namespace detail {
 
 /// Those of a base layer's annotations that are true of the blob, wherever it is, and that exporters make.
-inline annotation_map inherited_annotations(annotation_map annotations) {
+inline void drop_foreign_annotations(layer_blob& layer) {
     static constexpr std::array<std::string_view, 5> known{
         toc_digest_annotation, "io.containers.estargz.uncompressed-size", rewritten_annotation,
         "containerd.io/snapshot/overlaybd/blob-digest", "containerd.io/snapshot/overlaybd/blob-size"};
-    std::erase_if(annotations, [](auto const& one) {
+    std::erase_if(layer.annotations, [](auto const& one) {
         return std::find(known.begin(), known.end(), one.first) == known.end();
     });
-    return annotations;
 }
 
 /// Throws unless a base with this configuration is one for the platform that was asked for. One of a
@@ -69,7 +68,7 @@ inline layer_blob base_layer_facts(descriptor const& layer, digest const& diff_i
     layer_blob facts{.blob = {layer.digest, layer.size},
                      .diff_id = diff_id,
                      .encoding = std::string{layer_encoding(layer.media_type)},
-                     .annotations = inherited_annotations(layer.annotations),
+                     .annotations = layer.annotations,
                      .created_by = "layer of the base image",
                      .distributable = !is_foreign_layer(layer.media_type),
                      .urls = layer.urls};
@@ -87,15 +86,18 @@ S const& pointee(std::shared_ptr<S const> const& store) {
     return *store;
 }
 
-template <class Store>
-base_image read_base_from(Store const& store, descriptor const& root, std::optional<platform> const& wanted) {
+/// Reads the image that was found. Its configuration must be for `wanted`, if that is given. `contains` tells
+/// which layers the store has.
+template <class Store, class Contains>
+base_image read_found_image(Store const& store, selected_image const& image,
+                            std::optional<platform> const& wanted, Contains contains) {
     auto const& from = pointee(store);
-    auto image = find_image(root, from, wanted ? *wanted : host_platform());
     auto const subject = "configuration " + image.manifest.config.digest.text() + " of the base image";
-    base_image out{.root = image.root, .config = read_blob(from, image.manifest.config)};
+    base_image out{.root = image.root,
+                   .config = read_blob(from, image.manifest.config),
+                   .annotations = image.manifest.annotations};
     auto const config = read_config(out.config, subject);
     out.history = config.history;
-    out.is_remote = remote_source<std::remove_cvref_t<decltype(from)>>;
     if (wanted) check_base_platform(config.platform, *wanted, subject);
 
     auto const& layers = image.manifest.layers;
@@ -105,13 +107,21 @@ base_image read_base_from(Store const& store, descriptor const& root, std::optio
                                std::to_string(config.diff_ids.size()) + " diff_ids"};
     for (std::size_t i = 0; i < layers.size(); ++i) {
         auto facts = base_layer_facts(layers[i], config.diff_ids[i], config.created);
-        facts.only_named = !from.contains(layers[i].digest);
+        facts.only_named = !contains(layers[i].digest);
+        facts.is_remote = remote_source<std::remove_cvref_t<decltype(from)>>;
         if (facts.only_named && (facts.distributable || facts.urls.empty()))
             throw error{error_code::not_found, "read base image", layers[i].digest.text(),
                         "the source does not have this layer " + std::to_string(i + 1)};
         out.layers.emplace_back(blob_in_store(store, std::move(facts)));
     }
     return out;
+}
+
+template <class Store>
+base_image read_base_from(Store const& store, descriptor const& root, std::optional<platform> const& wanted) {
+    auto const& from = pointee(store);
+    return read_found_image(store, find_image(root, from, wanted ? *wanted : host_platform()), wanted,
+                            [&](digest const& layer) { return from.contains(layer); });
 }
 
 } // namespace detail

@@ -61,10 +61,14 @@ inline export_options options_from(export_spec const& spec) {
     return options;
 }
 
-/// Attestations need OCI's media types and get them, unless Docker's were asked for.
+/// Attestations and annotations need OCI's media types and get them, unless Docker's were asked for.
 inline media_type_table const& types_for(export_spec const& spec, export_input const& input) {
     bool oci = spec.oci_types;
-    for (auto const& result : input.results) oci |= !result.attestations.empty() && !spec.docker_types_asked;
+    for (auto const& result : input.results) {
+        bool const annotated =
+            result.kept && !(result.kept->annotations.empty() && result.kept->descriptor_annotations.empty());
+        oci |= (!result.attestations.empty() || annotated) && !spec.docker_types_asked;
+    }
     return oci ? table_of<oci_media_types> : table_of<docker_media_types>;
 }
 
@@ -135,7 +139,14 @@ inline std::string local_store_of(export_spec const& spec) {
 /// Whether an image ends up in the local store: if that is not said, unless a base would have to be downloaded for it.
 inline bool is_kept(export_spec const& spec, export_input const& input) {
     bool needs_download = false;
-    for (auto const& result : input.results) needs_download |= result.base && result.base->is_remote;
+    auto const look_at = [&](std::vector<any_layer_source> const& layers) {
+        for (auto const& layer : layers)
+            if (auto const stored = layer.stored()) needs_download |= stored->is_remote;
+    };
+    for (auto const& result : input.results) {
+        look_at(result.layers);
+        if (result.base) look_at(result.base->layers);
+    }
     return spec.keep.value_or(!spec.push || !needs_download);
 }
 
@@ -239,7 +250,8 @@ exported_image export_checked(export_spec const& spec, export_input const& input
 }
 
 template <export_env Env>
-exported_image export_as(export_spec const& spec, export_input const& given, Env& env) {
+exported_image export_as(export_spec const& asked, export_input const& given, Env& env) {
+    auto const spec = asked.named_after(given);
     completed_input const all{spec, given};
     static_cast<void>(plan_of(spec, all.input())); // before anything is opened
     auto image = export_checked(spec, all.input(), env);
@@ -251,7 +263,7 @@ exported_image export_as(export_spec const& spec, export_input const& given, Env
 
 /// Throws the option_error that export_image() would throw, without reading any layer.
 inline void check_export(export_spec const& spec, export_input const& what) {
-    static_cast<void>(detail::plan_of(spec, detail::completed_input{spec, what}.input()));
+    static_cast<void>(detail::plan_of(spec.named_after(what), detail::completed_input{spec, what}.input()));
 }
 
 /// Exports `result` as `spec` says; `env` lends executor, progress, timestamps and, to push, registries. Throws a

@@ -33,6 +33,10 @@ inline image_options options_for(build_result const& result, export_options cons
                              ? base->config
                              : inherited_config(base->config, "configuration of the base image");
     }
+    if (result.kept) {
+        if (!out.base_history) out.base_history.emplace(); // nothing in it is of another image
+        out.indexed_as = result.kept->platform;
+    }
     return out;
 }
 
@@ -44,6 +48,7 @@ inline bool makes_index(build_result const& result, export_options const& option
 }
 
 inline platform planned_platform(image_options const& image) {
+    if (image.indexed_as) return normalised(*image.indexed_as);
     if (image.config) return checked_platform(*image.config, image.platform);
     return normalised(image.platform.value_or(host_platform()));
 }
@@ -90,6 +95,18 @@ inline void warn_left_out(export_plan& plan, platform_annotations const& wanted,
                                     format(wanted.platform) + reason + ", so it is left out");
 }
 
+/// Adds what the image has and what nothing else was said of.
+inline void keep_annotations(export_plan& plan, image_options& image, kept_facts const& kept,
+                             media_type_table const& types) {
+    image.annotations.insert(kept.annotations.begin(), kept.annotations.end());
+    if (types.layer_annotations)
+        image.descriptor_annotations.insert(kept.descriptor_annotations.begin(),
+                                            kept.descriptor_annotations.end());
+    else if (!kept.descriptor_annotations.empty())
+        plan.warnings.push_back("Docker's media types have no place for the annotations of the image for " +
+                                format(planned_platform(image)) + " in its index: they are left out");
+}
+
 /// Throws option_error for what cannot be exported like that.
 inline export_plan plan_export(export_input const& input, export_options const& options,
                                media_type_table const& types) {
@@ -130,8 +147,11 @@ inline export_plan plan_export(export_input const& input, export_options const& 
             warn_left_out(plan, wanted, ", which is not that of this image");
         }
     }
-    for (std::size_t i = 0; i < plan.images.size(); ++i)
-        assign_all(plan.images[i].annotations, input.results[i].annotations);
+    for (std::size_t i = 0; i < plan.images.size(); ++i) {
+        auto& image = plan.images[i];
+        assign_all(image.annotations, input.results[i].annotations);
+        if (auto const& kept = input.results[i].kept) keep_annotations(plan, image, *kept, types);
+    }
     return plan;
 }
 

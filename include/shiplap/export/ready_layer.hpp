@@ -131,7 +131,9 @@ void pack_all(build_result const& result, C const& how, S& store, bool force, En
         kept.timestamps = timestamps_ref{keep};
         for (auto const& layer : result.base->layers) {
             ++number;
-            take(make(layer, kept));
+            auto ready = make(layer, kept);
+            if (ready.elsewhere) drop_foreign_annotations(ready.facts);
+            take(std::move(ready));
         }
     }
     for (auto const& layer : result.layers) {

@@ -26,6 +26,13 @@
 
 namespace shiplap {
 
+/// What an image has that exists already and is exported again. What the export says goes before this.
+struct kept_facts {
+    annotation_map annotations{};                ///< of its manifest
+    annotation_map descriptor_annotations{};     ///< of its manifest's descriptor, in an index
+    std::optional<shiplap::platform> platform{}; ///< in an index; none: that of `config`
+};
+
 /// What a build made for one platform: the input of an export.
 struct build_result {
     std::vector<any_layer_source> layers{};      ///< bottom first; above those of `base`, whose times stay
@@ -35,6 +42,8 @@ struct build_result {
     std::optional<base_image> base{};    ///< without new layers and changes: that image again
     std::vector<attestation> attestations{}; ///< said about this image
     annotation_map annotations{};            ///< of its manifest, besides those of export_options
+    std::vector<std::string> names{};        ///< what an export calls it whose name is `*`
+    std::optional<kept_facts> kept{}; ///< this is an image: as long as `config` fits, it stays to the byte
 };
 
 /// The results of several platforms, in the order of the index.

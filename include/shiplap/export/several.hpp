@@ -3,8 +3,8 @@
 //
 //     auto const images = export_images(specs, result, env);
 //
-// Every layer is read once and packed once for each codec that one of the outputs wants; all of them then take it
-// from there. (Outputs that differ in the digest algorithm or rewrite times to another epoch want other bytes: a pass
+// Every layer is read once, fetched once if it is in a registry, and packed once for each codec that one of the outputs
+// wants; all of them then take it from there. (Outputs that differ in the digest algorithm or rewrite times to another epoch want other bytes: a pass
 // for each of these.) Registries come last: nothing is pushed if any of the other outputs failed.
 
 #include <shiplap/export/dispatch.hpp>
@@ -35,10 +35,10 @@ struct packing_kind {
     friend bool operator==(packing_kind const&, packing_kind const&) = default;
 };
 
-/// The layers of a build, packed for all outputs.
+/// The layers of a build for several outputs: each packed, or fetched, once.
 class shared_packing {
   public:
-    /// The packed layers lie on the file system of `folder` until nobody refers to them.
+    /// What is packed lies on the file system of `folder` until nobody refers to it.
     explicit shared_packing(std::string folder)
         : store_{std::make_shared<scratch_store>(std::move(folder))} {}
 
@@ -49,34 +49,37 @@ class shared_packing {
             packing_kind const kind{first};
             if (std::find(done.begin(), done.end(), kind) != done.end()) continue;
             done.push_back(kind);
-            std::vector<export_spec const*> alike;
+            users alike;
             for (auto const& spec : specs)
                 if (packing_kind{spec} == kind) alike.push_back(&spec);
-            pack_kind(alike, input, env);
+            pack_for(alike, input, env);
         }
     }
 
-    /// The results, with packed layers where `spec` wants them packed.
+    /// The results as `spec` takes them.
     [[nodiscard]] std::vector<build_result> results_for(export_spec const& spec,
                                                         export_input const& input) const {
         std::vector<build_result> results{input.results.begin(), input.results.end()};
+        auto const replace = [&](any_layer_source& layer) {
+            if (auto const* const found = find(layer, spec)) layer = *found;
+        };
         for (auto& result : results) {
-            if (result.base)
-                for (auto& layer : result.base->layers) layer = packed_for(spec, layer);
-            for (auto& layer : result.layers) layer = packed_for(spec, layer);
+            if (result.base) std::for_each(result.base->layers.begin(), result.base->layers.end(), replace);
+            std::for_each(result.layers.begin(), result.layers.end(), replace);
         }
         return results;
     }
 
   private:
-    struct packed_layer {
+    using users = std::vector<export_spec const*>;
+    struct replacement {
         any_layer_source source;
-        packing_kind kind;
-        builtin_codecs::variant codec;
-        any_layer_source packed;
+        export_spec const* by;
+        any_layer_source replaced;
     };
 
-    void pack_kind(std::vector<export_spec const*> const& specs, export_input const& input, env_ref env) {
+    // For outputs that want the same plain bytes.
+    void pack_for(users const& specs, export_input const& input, env_ref env) {
         auto const& first = *specs.front();
         clamp_timestamps const clamp{{.seconds = first.epoch.value_or(0)}};
         keep_timestamps const keep;
@@ -86,7 +89,7 @@ class shared_packing {
         for (auto const& result : input.results) {
             std::size_t number = 0;
             auto const pack_one = [&](any_layer_source const& layer, env_ref lent) {
-                naming_layer(++number, layer, [&] { pack_layer(specs, layer, lent); });
+                naming_layer(++number, layer, [&] { pack_layer(specs, layer, input, lent); });
             };
             if (result.base)
                 for (auto const& layer : result.base->layers) pack_one(layer, kept);
@@ -94,50 +97,66 @@ class shared_packing {
         }
     }
 
-    void pack_layer(std::vector<export_spec const*> const& specs, any_layer_source const& layer,
+    void pack_layer(users const& specs, any_layer_source const& layer, export_input const& input,
                     env_ref env) {
-        packing_kind const kind{*specs.front()};
+        for (auto const* spec : specs)
+            if (find(layer, *spec) != nullptr) return; // several platforms have it
         auto const stored = layer.stored();
         std::vector<builtin_codecs::variant> ways;
+        std::vector<users> wanted; // by whom, for each of `ways`
+        users readers;             // who take it as it is, to a disk
         for (auto const* spec : specs) {
-            bool const wanted = std::visit(
+            bool const is_to_pack = std::visit(
                 [&]<codec C>(C const&) {
                     return needs_packing<C>(stored, spec->force_compression, env.timestamps);
                 },
                 spec->codec);
-            if (!wanted) continue;
-            wanted_.push_back({layer, spec});
-            if (find(layer, kind, spec->codec) == nullptr &&
-                std::find(ways.begin(), ways.end(), spec->codec) == ways.end())
+            if (!is_to_pack) {
+                if (spec->type != output_type::image || is_kept(*spec, input)) readers.push_back(spec);
+                continue;
+            }
+            auto const way = std::find(ways.begin(), ways.end(), spec->codec);
+            auto const at = static_cast<std::size_t>(way - ways.begin());
+            if (way == ways.end()) {
                 ways.push_back(spec->codec);
+                wanted.emplace_back();
+            }
+            wanted[at].push_back(spec);
         }
+        if (stored && stored->is_remote && !stored->only_named && readers.size() > 1)
+            fetch(layer, *stored, readers);
         if (ways.empty()) return;
         auto made = std::visit([&]<class D>(D) { return pack_each<D>(layer, ways, *store_, env); },
                                specs.front()->digest);
         for (std::size_t i = 0; i < ways.size(); ++i) {
             if (stored) inherit_history(made[i], *stored);
-            layers_.push_back(
-                {layer, kind, ways[i], blob_in_store(std::shared_ptr<scratch_store const>{store_}, made[i])});
+            replace(layer, wanted[i], std::move(made[i]));
         }
     }
 
-    [[nodiscard]] packed_layer const* find(any_layer_source const& source, packing_kind const& kind,
-                                           builtin_codecs::variant const& codec) const {
-        for (auto const& one : layers_)
-            if (one.kind == kind && one.codec == codec && one.source.is_same_as(source)) return &one;
+    // One download for all of them.
+    void fetch(any_layer_source const& layer, layer_blob facts, users const& readers) {
+        auto from = layer.reader();
+        store_blob(*store_, facts.blob, from);
+        facts.is_remote = false;
+        replace(layer, readers, std::move(facts));
+    }
+
+    void replace(any_layer_source const& layer, users const& by, layer_blob facts) {
+        any_layer_source const here =
+            blob_in_store(std::shared_ptr<scratch_store const>{store_}, std::move(facts));
+        for (auto const* spec : by) replacements_.push_back({layer, spec, here});
+    }
+
+    [[nodiscard]] any_layer_source const* find(any_layer_source const& source,
+                                               export_spec const& spec) const {
+        for (auto const& one : replacements_)
+            if (one.by == &spec && one.source.is_same_as(source)) return &one.replaced;
         return nullptr;
     }
 
-    [[nodiscard]] any_layer_source packed_for(export_spec const& spec, any_layer_source const& layer) const {
-        for (auto const& [source, by] : wanted_)
-            if (by == &spec && source.is_same_as(layer))
-                return find(layer, packing_kind{spec}, spec.codec)->packed;
-        return layer;
-    }
-
     std::shared_ptr<scratch_store> store_;
-    std::vector<packed_layer> layers_;
-    std::vector<std::pair<any_layer_source, export_spec const*>> wanted_; // who wants what packed
+    std::vector<replacement> replacements_;
 };
 
 /// Where there is room for what several outputs share: beside the first that goes to a disk.

@@ -35,6 +35,7 @@ struct export_spec {
     std::string destination;      ///< a path; "-" is standard output; empty for type=image
     bool tar = true;              ///< false: a layout directory
     std::vector<reference> names; ///< with the tag "latest" where they have none, unless pushed by digest
+    bool names_of_build = false;  ///< name=*: what is exported says how it is called
     bool push = false;            ///< to the registries of all names
     bool push_by_digest = false;  ///< without setting tags
     bool insecure = false;        ///< registries may speak plain HTTP or show any certificate
@@ -65,9 +66,22 @@ struct export_spec {
 
     /// Checks and completes parsed attributes. Throws option_error; the message names the option.
     static export_spec from(attributes const& given);
+
+    /// With the names that `what` brings in the place of `*`, if that was asked for. Throws option_error if it
+    /// brings none.
+    [[nodiscard]] export_spec named_after(export_input const& what) const;
 };
 
 namespace detail {
+
+/// Completes names and checks that they fit the other options.
+inline void complete_names(export_spec& spec) {
+    for (auto& name : spec.names) {
+        if (spec.push_by_digest && (!name.tag().empty() || name.digest()))
+            throw option_error{"push-by-digest", "can't push tagged ref " + name.text() + " by digest"};
+        if (!spec.push_by_digest) name = name.with_default_tag();
+    }
+}
 
 /// Collects the attributes of one output; finish() draws the conclusions that need all of them.
 class spec_builder {
@@ -141,7 +155,8 @@ class spec_builder {
     }
     void set_names(std::string const& key, std::string const& value) {
         spec_.names.clear();
-        if (value.empty()) return;
+        spec_.names_of_build = value == "*";
+        if (value.empty() || spec_.names_of_build) return;
         for (std::size_t start = 0; start <= value.size();) {
             auto const end = std::min(value.find(',', start), value.size());
             spec_.names.push_back(parse_name(key, value.substr(start, end - start)));
@@ -274,15 +289,12 @@ class spec_builder {
     }
 
     void choose_names() {
-        if (spec_.push && spec_.names.empty() && spec_.dangling_prefix.empty())
+        complete_names(spec_);
+        bool const is_named = !spec_.names.empty() || spec_.names_of_build;
+        if (spec_.push && !is_named && spec_.dangling_prefix.empty())
             throw option_error{"push", "needs a name: give name=<registry>/<repository>:<tag>, or --tag"};
-        for (auto& name : spec_.names) {
-            if (spec_.push_by_digest && (!name.tag().empty() || name.digest()))
-                throw option_error{"push-by-digest", "can't push tagged ref " + name.text() + " by digest"};
-            if (!spec_.push_by_digest) name = name.with_default_tag();
-        }
-        if (!spec_.names.empty() && spec_.dangling_only_unnamed) spec_.dangling_prefix.clear();
-        if (spec_.names.empty()) spec_.canonical_names = false;
+        if (is_named && spec_.dangling_only_unnamed) spec_.dangling_prefix.clear();
+        if (!is_named) spec_.canonical_names = false;
     }
 
     void choose_unpacking() {
@@ -290,7 +302,8 @@ class spec_builder {
         if (spec_.keep == false)
             throw option_error{"unpack",
                                "needs the image in the local image store; do not give store=false with it"};
-        if (spec_.rewrite_timestamps && !(spec_.names.empty() && spec_.dangling_prefix.empty()))
+        if (spec_.rewrite_timestamps &&
+            !(spec_.names.empty() && !spec_.names_of_build && spec_.dangling_prefix.empty()))
             throw option_error{"unpack", "exporter option \"rewrite-timestamp\" conflicts with \"unpack\""};
         spec_.keep = true;
     }
@@ -417,6 +430,22 @@ inline export_spec export_spec::from(attributes const& given) {
     for (auto const& attribute : given) builder.apply(attribute);
     if (detail::is_registry(given)) builder.apply({"push", "true"});
     return builder.finish();
+}
+
+inline export_spec export_spec::named_after(export_input const& what) const {
+    auto out = *this;
+    if (!names_of_build) return out;
+    for (auto const& result : what.results)
+        for (auto const& text : result.names) {
+            auto name = reference::parse(text);
+            if (ranges::find(out.names, name.text(), &reference::text) == out.names.end())
+                out.names.push_back(std::move(name));
+        }
+    if (out.names.empty())
+        throw option_error{"name", "* stands for the names that the build brings, and it brings none; give "
+                                   "name=<name>:<tag>, or --tag"};
+    detail::complete_names(out);
+    return out;
 }
 
 } // namespace shiplap

@@ -90,7 +90,8 @@ class squasher {
         auto flattener = std::make_shared<layer_flattener>(all ? flattened::tree : flattened::changes);
         std::vector<squashed_part> parts{layers.begin(), layers.end()};
         for (auto i = layers.size(); i-- > 0;) {
-            bool const is_near = i >= of_base || !result.base->is_remote;
+            auto const stored = layers[i].stored();
+            bool const is_near = !stored || !stored->is_remote;
             try {
                 survey(parts[i], i, is_near, *flattener);
             } catch (error& failure) {

@@ -34,8 +34,10 @@ struct image_options {
     annotation_map descriptor_annotations{}; ///< on the descriptor of the manifest
     std::optional<std::int64_t> epoch{};     ///< latest time in the configuration, seconds since 1970
     timestamp now{};                         ///< time of layers that have none
-    /// Of the base image, if there is one and `config` is its configuration: no epoch changes it.
+    /// `config` is that of an image, with this history of its base, which no epoch changes. As long as it fits
+    /// the layers, it stays to the byte.
     std::optional<std::vector<history_entry>> base_history{};
+    std::optional<shiplap::platform> indexed_as{}; ///< on the descriptor, as it is; none: that of `config`
 };
 
 /// The documents of one image.
@@ -63,7 +65,7 @@ inline descriptor describe(std::string_view media_type, std::string_view text, d
 /// The platform of the image: that of the configuration. Asking for another one is an error, since an index
 /// would promise what the configuration denies.
 inline platform checked_platform(std::string_view config, std::optional<platform> const& asked) {
-    auto found = normalised(read_config(config, "image configuration").platform);
+    auto found = normalised(platform_of_config(config, "image configuration"));
     if (asked && format(normalised(*asked)) != format(found))
         throw option_error{"assemble image", format(*asked),
                            "the image configuration is for the platform " + format(found)};
@@ -107,6 +109,7 @@ inline assembled_image assemble_with(digest_function digest_of, std::span<layer_
     auto root = describe(table.manifest, text, digest_of);
     root.annotations = options.descriptor_annotations;
     root.platform = checked_platform(config, options.platform);
+    if (options.indexed_as) root.platform = options.indexed_as;
     return {std::move(config), std::move(text), std::move(config_descriptor), std::move(root),
             std::move(warnings)};
 }

@@ -34,8 +34,8 @@ inline constexpr std::size_t max_attestation_size = 40 * 1024 * 1024;
 
 /// Something that a statement is about: a name, and digests in hexadecimal by algorithm.
 struct attestation_subject {
-    std::string name{}; ///< empty: "_"
-    std::map<std::string, std::string> digests{};
+    std::string name{};                           ///< empty: "_"
+    std::map<std::string, std::string> digests{}; ///< empty: that of the image
     friend bool operator==(attestation_subject const&, attestation_subject const&) = default;
 };
 
@@ -120,18 +120,17 @@ inline std::string statement_of(attestation const& what, descriptor const& image
         static_cast<void>(json_node{value, subject}.object());
         predicate = detail::compact_text(what.predicate);
     }
+    std::map<std::string, std::string> const of_image{
+        {std::string{image.digest.algorithm()}, std::string{image.digest.encoded()}}};
     auto subjects = what.subjects;
     if (subjects.empty())
-        for (auto const& name : names)
-            subjects.push_back(
-                {purl_of(name, image.platform),
-                 {{std::string{image.digest.algorithm()}, std::string{image.digest.encoded()}}}});
+        for (auto const& name : names) subjects.push_back({purl_of(name, image.platform), of_image});
 
     auto list = detail::empty_array();
     for (auto const& [name, digests] : subjects) {
         auto entry = detail::empty_object();
         detail::add_text(entry, "name", name.empty() ? "_" : name);
-        detail::add_member(entry, "digest", detail::to_json(digests));
+        detail::add_member(entry, "digest", detail::to_json(digests.empty() ? of_image : digests));
         detail::add_item(list, std::move(entry));
     }
     auto head = detail::empty_object();

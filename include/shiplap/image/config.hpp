@@ -180,6 +180,13 @@ inline std::string default_config(platform const& where) {
     return compact(out);
 }
 
+/// The platform that a configuration is for, which need not have any layers yet. Throws format_error.
+inline platform platform_of_config(std::string_view text, std::string_view subject) {
+    auto const document = parse_json(text, subject);
+    detail::check_config(document, subject);
+    return read_platform({document, subject});
+}
+
 /// Reads the configuration of an image. Throws format_error.
 inline image_config read_config(std::string_view text, std::string_view subject) {
     auto const document = parse_json(text, subject);
@@ -216,8 +223,9 @@ inline std::string inherited_config(std::string_view base, std::string_view subj
 /// clamped if it is there, otherwise it is the time of the last history entry. Appends what the user should
 /// know to `warnings`. `subject` names the text in messages. Throws format_error.
 ///
-/// With the history of a base image no epoch changes what the text has of it; and a text that fits the layers
-/// already, for none was added, stays as it is written: so does the name that Docker has for the image.
+/// With the history of a base image, be it empty, the text is that of an image. No epoch changes what it has of
+/// the base; and if it fits the layers already, for none was added, it stays as it is written, but for later
+/// times: so does the name that Docker has for the image.
 inline std::string finish_config(std::string_view text, std::string_view subject,
                                  std::span<layer_blob const> layers, timestamp now,
                                  std::optional<std::int64_t> epoch, std::vector<std::string>& warnings,
@@ -228,17 +236,20 @@ inline std::string finish_config(std::string_view text, std::string_view subject
 
     auto const given = detail::read_time(root["created"]);
     bool const too_late = given && epoch && given->at > timestamp{*epoch, 0};
-    bool const fits = base_history && detail::is_config_of(root, layers);
+    auto history = read_history(root["history"]);
+    auto base = base_history.value_or(std::span<history_entry const>{});
+    auto const own = std::mismatch(history.begin(), history.end(), base.begin(), base.end()).first;
+    base = base.first(static_cast<std::size_t>(own - history.begin()));
+    bool const fits = base_history && detail::is_config_of(root, layers) &&
+                      std::none_of(own, history.end(), [&](history_entry const& entry) {
+                          return epoch && entry.created && entry.created->at > timestamp{*epoch, 0};
+                      });
     if (fits && !too_late) return std::string{text};
 
     auto members = detail::split_members(text);
     if (too_late) members["created"] = compact(detail::json_text(format_rfc3339(timestamp{*epoch, 0})));
     if (fits) return detail::join_members(members);
 
-    auto history = read_history(root["history"]);
-    auto base = base_history.value_or(std::span<history_entry const>{});
-    auto const own = std::mismatch(history.begin(), history.end(), base.begin(), base.end()).first;
-    base = base.first(static_cast<std::size_t>(own - history.begin()));
     normalise_history(history, layers, now, warnings);
     if (epoch) clamp_history(history, *epoch, base);
 

@@ -22,6 +22,7 @@ struct layer_blob {
     bool distributable = true;          ///< false for a layer that registries do not take (layer.md)
     std::vector<std::string> urls{};    ///< where else the blob can be had
     bool only_named = false;            ///< not to be had here: stays where `urls` say
+    bool is_remote = false;             ///< reading the blob is a download
 };
 
 } // namespace shiplap
