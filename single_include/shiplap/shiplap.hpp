@@ -13977,16 +13977,6 @@ std::vector<exported_image> export_images(std::span<export_spec const> specs, ex
 
 namespace shiplap {
 
-/// One of the layers that become one.
-struct squashed_part {
-    any_layer_source layer;
-    bool was_packed = false; ///< so it may be eStargz, whose table of contents is no part of the tree
-
-    squashed_part(any_layer_source from) // NOLINT(google-explicit-constructor): as it is
-        : layer{std::move(from)}, was_packed{layer.is_stored()} {}
-    squashed_part(any_layer_source copy, bool packed) : layer{std::move(copy)}, was_packed{packed} {}
-};
-
 namespace detail {
 
 /// A byte_sink that takes a layer's tar apart: `on_entry(entry)` tells whether its payload, if it has any, is
@@ -13994,29 +13984,23 @@ namespace detail {
 template <class OnEntry, class OnPayload>
 class layer_entries {
   public:
-    layer_entries(squashed_part const& part, OnEntry on_entry, OnPayload on_payload)
-        : scanner_{part.layer.description()},
-          may_have_toc_{part.was_packed},
-          on_entry_{std::move(on_entry)},
-          on_payload_{std::move(on_payload)} {}
+    layer_entries(any_layer_source const& layer, OnEntry on_entry, OnPayload on_payload)
+        : scanner_{layer.description()}, on_entry_{std::move(on_entry)}, on_payload_{std::move(on_payload)} {}
 
     void write(bytes_view in) {
         while (!in.empty()) {
             auto const found = scanner_.next(in);
-            if (found == tar_scanner::event::entry) {
-                auto const& entry = scanner_.entry();
-                bool const is_toc = may_have_toc_ && entry.name == estargz_toc_name;
-                wanted_ = !is_toc && on_entry_(entry);
-            } else if (found == tar_scanner::event::payload && wanted_) {
+            if (found == tar_scanner::event::entry)
+                wanted_ = on_entry_(scanner_.entry());
+            else if (found == tar_scanner::event::payload && wanted_)
                 on_payload_(scanner_.payload());
-            }
         }
     }
     void finish() const { scanner_.finish(); }
 
   private:
     tar_scanner scanner_;
-    bool may_have_toc_, wanted_ = false;
+    bool wanted_ = false;
     OnEntry on_entry_;
     OnPayload on_payload_;
 };
@@ -14033,7 +14017,7 @@ class layer_entries {
 class squashed_layer {
   public:
     /// `surveyed` has seen all entries of `parts`, which are bottom first.
-    squashed_layer(std::vector<squashed_part> parts, std::shared_ptr<layer_flattener const> surveyed)
+    squashed_layer(std::vector<any_layer_source> parts, std::shared_ptr<layer_flattener const> surveyed)
         : parts_{std::move(parts)}, surveyed_{std::move(surveyed)} {}
 
     /// Throws what the layers throw, and error{unsupported} as layer_flattener does.
@@ -14056,10 +14040,10 @@ class squashed_layer {
             };
             detail::layer_entries entries{parts_[i], decide, [&](bytes_view piece) { tar.write(piece); }};
             try {
-                parts_[i].layer.write_tar(entries, {{}, context.progress});
+                parts_[i].write_tar(entries, {{}, context.progress});
                 entries.finish();
             } catch (error& failure) {
-                detail::throw_for_layer(failure, i + 1, parts_[i].layer);
+                detail::throw_for_layer(failure, i + 1, parts_[i]);
             }
         }
         tar.finish();
@@ -14070,7 +14054,7 @@ class squashed_layer {
     }
 
   private:
-    std::vector<squashed_part> parts_;
+    std::vector<any_layer_source> parts_;
     std::shared_ptr<layer_flattener const> surveyed_;
 };
 
@@ -14144,12 +14128,10 @@ class squasher {
         if (layers.size() < 2) return result;
 
         auto flattener = std::make_shared<layer_flattener>(all ? flattened::tree : flattened::changes);
-        std::vector<squashed_part> parts{layers.begin(), layers.end()};
+        auto parts = layers;
         for (auto i = layers.size(); i-- > 0;) {
-            auto const stored = layers[i].stored();
-            bool const is_near = !stored || !stored->is_remote;
             try {
-                survey(parts[i], i, is_near, *flattener);
+                survey(parts[i], i, *flattener);
             } catch (error& failure) {
                 throw_for_layer(failure, below - of_base + i + 1, layers[i]);
             }
@@ -14173,12 +14155,11 @@ class squasher {
 
   private:
     /// Reads a layer once; if it cannot be read again, or not as cheaply, puts a copy in its place.
-    void survey(squashed_part& part, std::size_t index, bool is_near, layer_flattener& flattener) {
-        auto const source = std::exchange(part.layer, readable(part.layer));
-        check(part.layer);
-        bool const is_copy = !part.layer.is_same_as(source);
+    void survey(any_layer_source& part, std::size_t index, layer_flattener& flattener) {
+        auto const source = std::exchange(part, readable(part));
+        bool const is_copy = !part.is_same_as(source);
         std::optional<staged_file> copy;
-        if (!is_copy && !(part.was_packed && is_near)) copy.emplace(folder_, staging::scratch);
+        if (!is_copy && !is_near(part)) copy.emplace(folder_, staging::scratch);
 
         auto const learn = [&](tar_entry const& entry) {
             flattener.survey(index, entry);
@@ -14197,21 +14178,22 @@ class squasher {
         meter count{told};
         gather chunks;
         pipeline pipe{count, chunks, both};
-        part.layer.write_tar(pipe, {{}, progress_});
+        part.write_tar(pipe, {{}, progress_});
         pipe.finish();
         entries.finish();
         told.finish();
         if (!copy) return;
-        part.layer =
-            staged_layer{std::make_shared<staged_file const>(std::move(*copy)), source.description()};
-        staged_.emplace_back(source, part.layer);
+        part = staged_layer{std::make_shared<staged_file const>(std::move(*copy)), source.description()};
+        staged_.emplace_back(source, part);
     }
 
-    static void check(any_layer_source const& layer) {
+    /// Whether it costs little to read the layer again: it is packed, and here.
+    static bool is_near(any_layer_source const& layer) {
         auto const facts = layer.stored();
         if (facts && facts->only_named)
             throw error{error_code::unsupported, "squash", layer.description(),
                         "is not in the image, which only says where it can be had"};
+        return facts && !facts->is_remote;
     }
 
     squash_scope scope_;

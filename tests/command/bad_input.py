@@ -151,7 +151,7 @@ USAGE = [
      "--rebase", "'tree' names no image"),
     ("rebase of two images on standard input",
      [*TO_ARCHIVE, "--from", "oci-archive:-", "--rebase", "oci-archive:-", "oci-archive:b"], "only one image"),
-    ("a star among names", ["-o", 'type=oci,dest=out.tar,"name=a,*"', "tree"], "'*'", "invalid reference format"),
+    ("a star among names", ["-o", 'type=oci,dest=out.tar,"name=a,*"', "tree"], "failed to parse *", "invalid reference format"),
     ("a star without names", ["-o", "type=oci,dest=out.tar,name=*", "tree"], "it brings none", "--tag"),
     ("copy with too much", ["copy", "oci-archive:a", "oci-archive:b", "c"], "c"),
     ("copy from nowhere", ["copy", "tree", "oci-archive:a"], "SRC", "oci-layout:PATH"),

@@ -21,10 +21,6 @@ struct bytes_layer {
     }
     [[nodiscard]] std::string description() const { return "bytes"; }
 };
-struct packed_bytes_layer : bytes_layer {
-    [[nodiscard]] layer_blob stored() const { return {{digest::of<sha256>({}), 0}, digest::of<sha256>({})}; }
-    [[nodiscard]] span_source reader() const { return span_source{tar}; }
-};
 
 tar_member at(std::int64_t seconds, tar_member member) {
     member.entry.mtime = {seconds, 0};
@@ -32,18 +28,17 @@ tar_member at(std::int64_t seconds, tar_member member) {
 }
 
 squashed_layer squashed(std::vector<any_layer_source> const& layers, flattened into = flattened::changes) {
-    std::vector<squashed_part> const parts{layers.begin(), layers.end()};
     auto surveyed = std::make_shared<layer_flattener>(into);
     for (auto i = layers.size(); i-- > 0;) {
         auto const learn = [&](tar_entry const& entry) {
             surveyed->survey(i, entry);
             return false;
         };
-        detail::layer_entries entries{parts[i], learn, [](bytes_view) { FAIL("payload was not wanted"); }};
+        detail::layer_entries entries{layers[i], learn, [](bytes_view) { FAIL("payload was not wanted"); }};
         layers[i].write_tar(entries, {});
         entries.finish();
     }
-    return {parts, std::move(surveyed)};
+    return {layers, std::move(surveyed)};
 }
 
 } // namespace
@@ -84,15 +79,6 @@ TEST_CASE("the time of a whiteout is nobody's", "[squashed_layer]") {
     trees::tar_of(squashed({bytes_layer{removal}, bytes_layer{removal}}),
                   {.time = timestamps_ref{policy}, .progress = {}});
     CHECK(asked.empty());
-}
-
-TEST_CASE("the table of contents of a packed layer is no part of the tree", "[squashed_layer]") {
-    auto const tar = make_tar({tar_file("a", "1"), tar_file("stargz.index.json", "{}")});
-    auto const more = make_tar({tar_file("b", "2")});
-    CHECK(trees::names_of(trees::entries_of(squashed({packed_bytes_layer{{tar}}, bytes_layer{more}}))) ==
-          std::vector<std::string>{"a", "b"});
-    CHECK(trees::names_of(trees::entries_of(squashed({bytes_layer{tar}, bytes_layer{more}}))) ==
-          std::vector<std::string>{"a", "stargz.index.json", "b"});
 }
 
 TEST_CASE("an error names the layer", "[squashed_layer]") {

@@ -88,12 +88,10 @@ class squasher {
         if (layers.size() < 2) return result;
 
         auto flattener = std::make_shared<layer_flattener>(all ? flattened::tree : flattened::changes);
-        std::vector<squashed_part> parts{layers.begin(), layers.end()};
+        auto parts = layers;
         for (auto i = layers.size(); i-- > 0;) {
-            auto const stored = layers[i].stored();
-            bool const is_near = !stored || !stored->is_remote;
             try {
-                survey(parts[i], i, is_near, *flattener);
+                survey(parts[i], i, *flattener);
             } catch (error& failure) {
                 throw_for_layer(failure, below - of_base + i + 1, layers[i]);
             }
@@ -117,12 +115,11 @@ class squasher {
 
   private:
     /// Reads a layer once; if it cannot be read again, or not as cheaply, puts a copy in its place.
-    void survey(squashed_part& part, std::size_t index, bool is_near, layer_flattener& flattener) {
-        auto const source = std::exchange(part.layer, readable(part.layer));
-        check(part.layer);
-        bool const is_copy = !part.layer.is_same_as(source);
+    void survey(any_layer_source& part, std::size_t index, layer_flattener& flattener) {
+        auto const source = std::exchange(part, readable(part));
+        bool const is_copy = !part.is_same_as(source);
         std::optional<staged_file> copy;
-        if (!is_copy && !(part.was_packed && is_near)) copy.emplace(folder_, staging::scratch);
+        if (!is_copy && !is_near(part)) copy.emplace(folder_, staging::scratch);
 
         auto const learn = [&](tar_entry const& entry) {
             flattener.survey(index, entry);
@@ -141,21 +138,22 @@ class squasher {
         meter count{told};
         gather chunks;
         pipeline pipe{count, chunks, both};
-        part.layer.write_tar(pipe, {{}, progress_});
+        part.write_tar(pipe, {{}, progress_});
         pipe.finish();
         entries.finish();
         told.finish();
         if (!copy) return;
-        part.layer =
-            staged_layer{std::make_shared<staged_file const>(std::move(*copy)), source.description()};
-        staged_.emplace_back(source, part.layer);
+        part = staged_layer{std::make_shared<staged_file const>(std::move(*copy)), source.description()};
+        staged_.emplace_back(source, part);
     }
 
-    static void check(any_layer_source const& layer) {
+    /// Whether it costs little to read the layer again: it is packed, and here.
+    static bool is_near(any_layer_source const& layer) {
         auto const facts = layer.stored();
         if (facts && facts->only_named)
             throw error{error_code::unsupported, "squash", layer.description(),
                         "is not in the image, which only says where it can be had"};
+        return facts && !facts->is_remote;
     }
 
     squash_scope scope_;

@@ -9,7 +9,6 @@
 // export/squash.hpp makes one of the layers of an image.
 
 #include <shiplap/bytes/concept.hpp>
-#include <shiplap/codec/estargz.hpp>
 #include <shiplap/error.hpp>
 #include <shiplap/layer/any.hpp>
 #include <shiplap/sink/flatten.hpp>
@@ -25,16 +24,6 @@
 
 namespace shiplap {
 
-/// One of the layers that become one.
-struct squashed_part {
-    any_layer_source layer;
-    bool was_packed = false; ///< so it may be eStargz, whose table of contents is no part of the tree
-
-    squashed_part(any_layer_source from) // NOLINT(google-explicit-constructor): as it is
-        : layer{std::move(from)}, was_packed{layer.is_stored()} {}
-    squashed_part(any_layer_source copy, bool packed) : layer{std::move(copy)}, was_packed{packed} {}
-};
-
 namespace detail {
 
 /// A byte_sink that takes a layer's tar apart: `on_entry(entry)` tells whether its payload, if it has any, is
@@ -42,29 +31,23 @@ namespace detail {
 template <class OnEntry, class OnPayload>
 class layer_entries {
   public:
-    layer_entries(squashed_part const& part, OnEntry on_entry, OnPayload on_payload)
-        : scanner_{part.layer.description()},
-          may_have_toc_{part.was_packed},
-          on_entry_{std::move(on_entry)},
-          on_payload_{std::move(on_payload)} {}
+    layer_entries(any_layer_source const& layer, OnEntry on_entry, OnPayload on_payload)
+        : scanner_{layer.description()}, on_entry_{std::move(on_entry)}, on_payload_{std::move(on_payload)} {}
 
     void write(bytes_view in) {
         while (!in.empty()) {
             auto const found = scanner_.next(in);
-            if (found == tar_scanner::event::entry) {
-                auto const& entry = scanner_.entry();
-                bool const is_toc = may_have_toc_ && entry.name == estargz_toc_name;
-                wanted_ = !is_toc && on_entry_(entry);
-            } else if (found == tar_scanner::event::payload && wanted_) {
+            if (found == tar_scanner::event::entry)
+                wanted_ = on_entry_(scanner_.entry());
+            else if (found == tar_scanner::event::payload && wanted_)
                 on_payload_(scanner_.payload());
-            }
         }
     }
     void finish() const { scanner_.finish(); }
 
   private:
     tar_scanner scanner_;
-    bool may_have_toc_, wanted_ = false;
+    bool wanted_ = false;
     OnEntry on_entry_;
     OnPayload on_payload_;
 };
@@ -81,7 +64,7 @@ class layer_entries {
 class squashed_layer {
   public:
     /// `surveyed` has seen all entries of `parts`, which are bottom first.
-    squashed_layer(std::vector<squashed_part> parts, std::shared_ptr<layer_flattener const> surveyed)
+    squashed_layer(std::vector<any_layer_source> parts, std::shared_ptr<layer_flattener const> surveyed)
         : parts_{std::move(parts)}, surveyed_{std::move(surveyed)} {}
 
     /// Throws what the layers throw, and error{unsupported} as layer_flattener does.
@@ -104,10 +87,10 @@ class squashed_layer {
             };
             detail::layer_entries entries{parts_[i], decide, [&](bytes_view piece) { tar.write(piece); }};
             try {
-                parts_[i].layer.write_tar(entries, {{}, context.progress});
+                parts_[i].write_tar(entries, {{}, context.progress});
                 entries.finish();
             } catch (error& failure) {
-                detail::throw_for_layer(failure, i + 1, parts_[i].layer);
+                detail::throw_for_layer(failure, i + 1, parts_[i]);
             }
         }
         tar.finish();
@@ -118,7 +101,7 @@ class squashed_layer {
     }
 
   private:
-    std::vector<squashed_part> parts_;
+    std::vector<any_layer_source> parts_;
     std::shared_ptr<layer_flattener const> surveyed_;
 };
 
