@@ -24,13 +24,15 @@ struct common_options {
 /// What was said of one of several platforms.
 struct platform_arguments {
     std::string platform;
-    std::vector<std::string> inputs, attestations;
+    std::vector<std::string> inputs{}, attestations{};
+    std::optional<std::string> config_file{}; ///< instead of the one for all
 };
 
 /// What is said of all outputs.
 struct output_arguments {
     std::vector<std::string> outputs, tags, annotations;
     std::string digest = "sha256";
+    std::optional<std::string> metadata_file;
 };
 
 /// Raw words of the command line; export_images() gives them meaning.
@@ -39,7 +41,7 @@ struct export_arguments : output_arguments {
     std::vector<platform_arguments> platforms;     ///< none: this machine's; several make an index
     std::vector<std::string> labels, env, exposed;
     std::vector<std::string> rebase; ///< two images, the old base and the new one, or none
-    std::optional<std::string> from, entrypoint, cmd, config_file, metadata_file;
+    std::optional<std::string> from, entrypoint, cmd, config_file;
     std::string workdir, user;
     std::optional<std::string> squash; ///< "true" where it stands alone
 };

@@ -28,7 +28,7 @@ void convert_image(std::string const& source, output_arguments const& arguments,
     for (auto const& warning : image.warnings) env.progress.warn(warning);
     for (auto& result : image.results) result.names = references_in(opened, from);
     for (auto& spec : specs) keep_index_annotations(spec, image);
-    export_to_all(specs, image.input(), env);
+    export_to_all(specs, image.input(), arguments, env);
 }
 
 } // namespace shiplap_command

@@ -178,12 +178,16 @@ void build_upon(std::vector<needed_image> const& bases, std::optional<platform> 
     }
 }
 
+std::string read_config_file(std::string const& path) {
+    return read_file(path, 4 << 20);
+}
+
 // What all platforms have in common.
 build_result parse_build(export_arguments const& arguments) {
     build_result result{.names = arguments.tags};
     parse_inputs(arguments.inputs, result.layers);
     parse_attestations(arguments.attestations, result.attestations);
-    if (arguments.config_file) result.config = read_file(*arguments.config_file, 4 << 20);
+    if (arguments.config_file) result.config = read_config_file(*arguments.config_file);
     for (auto const& variable : arguments.env) result.changes.env.push_back(checked("--env", variable));
     for (auto const& label : arguments.labels) {
         auto [key, value] = parse_pair("--label", checked("--label", label));
@@ -212,6 +216,7 @@ std::vector<platform_build> parse_builds(export_arguments const& arguments) {
         if (!arguments.from) build.result.platform = build.wanted;
         parse_inputs(one.inputs, build.result.layers);
         parse_attestations(one.attestations, build.result.attestations);
+        if (one.config_file) build.result.config = read_config_file(*one.config_file);
         if (build.result.layers.empty() && !arguments.from && arguments.platforms.size() > 1)
             throw option_error{"INPUT", "is missing for the platform " + printable(one.platform) +
                                             ": name a directory or a tar file after it, or for all platforms "
@@ -273,7 +278,7 @@ void export_images(export_arguments const& arguments, common_options const& comm
         for (auto const& spec : specs) check_export(spec, {results, is_list}); // before the work
         results = squash(results, *squashing, env);                            // once for all outputs
     }
-    export_to_all(specs, {results, is_list}, env, arguments.metadata_file);
+    export_to_all(specs, {results, is_list}, arguments, env);
 }
 
 } // namespace shiplap_command

@@ -76,6 +76,10 @@ void add_store(CLI::App& app, common_options& common) {
               "image store; else $SHIPLAP_STORE, else ${XDG_DATA_HOME:-~/.local/share}/shiplap");
 }
 
+void add_metadata_file(CLI::App& app, output_arguments& arguments) {
+    add_value(app, "--metadata-file", arguments.metadata_file, "FILE", "write digests and names as JSON");
+}
+
 void add_progress(CLI::App& app, common_options& common) {
     add_value(app, "--progress", common.progress, "STYLE",
               "auto, tty, plain, json or none; on standard error");
@@ -211,14 +215,12 @@ class command_line {
         add_value(app_, "--cmd", arguments_.cmd, "WORDS", "a JSON array of strings, or one word");
         add_value(app_, "--workdir", arguments_.workdir, "DIR", "working directory in the image");
         add_value(app_, "--user", arguments_.user, "USER", "user[:group] that processes run as");
-        add_value(app_, "--config", arguments_.config_file, "FILE",
-                  "image configuration to start from (JSON)");
+        config_ = add_values(app_, "--config", configs_, "FILE", "image configuration to start from (JSON)");
         app_.add_flag("--squash", arguments_.squash,
                       "one layer instead of several; --squash=all: of the base image's, too")
             ->take_last();
         add_value(app_, "--digest", arguments_.digest, "NAME", "sha256, the default, or sha512");
-        add_value(app_, "--metadata-file", arguments_.metadata_file, "FILE",
-                  "write digests and names as JSON");
+        add_metadata_file(app_, arguments_);
         for (auto const* option : app_.get_options())
             if (option->get_name() != "--help" && option->get_name() != "--version")
                 export_options_.push_back(option);
@@ -234,19 +236,22 @@ class command_line {
         if (platforms_.size() < 2) {
             arguments_.inputs = inputs_;
             arguments_.attestations = attestations_;
-            if (!platforms_.empty()) arguments_.platforms.push_back({platforms_.front(), {}, {}});
+            if (!configs_.empty()) arguments_.config_file = configs_.back();
+            if (!platforms_.empty()) arguments_.platforms.push_back({platforms_.front()});
             return;
         }
         auto& groups = arguments_.platforms;
-        std::size_t inputs = 0, attestations = 0;
+        std::size_t inputs = 0, attestations = 0, configs = 0;
         for (auto const* option : app_.parse_order()) {
             if (option == platform_)
-                groups.push_back({platforms_[groups.size()], {}, {}});
+                groups.push_back({platforms_[groups.size()]});
             else if (option == input_)
                 (groups.empty() ? arguments_.inputs : groups.back().inputs).push_back(inputs_[inputs++]);
             else if (option == attest_)
                 (groups.empty() ? arguments_.attestations : groups.back().attestations)
                     .push_back(attestations_[attestations++]);
+            else if (option == config_)
+                (groups.empty() ? arguments_.config_file : groups.back().config_file) = configs_[configs++];
         }
     }
 
@@ -257,6 +262,7 @@ class command_line {
         add_values(
             *copy_, "-o,--output", conversion_.outputs, "SPEC",
             "in the place of DST: convert all of the image, as the option of exports says; repeatable");
+        add_metadata_file(*copy_, conversion_);
         add_store(*copy_, common_);
         add_registry(*copy_, common_);
         add_insecure(*copy_, common_);
@@ -282,6 +288,8 @@ class command_line {
             throw shiplap::option_error{"DST",
                                         "is missing: say where the copy goes, or with --output how the "
                                         "image is converted"};
+        if (destination_ && conversion_.metadata_file)
+            throw shiplap::option_error{"--metadata-file", "does not go with DST: a copy makes nothing new"};
         if (destination_)
             copy_image(source_, *destination_, common_);
         else
@@ -360,8 +368,8 @@ class command_line {
     CLI::App* store_ = nullptr;
     CLI::App *list_ = nullptr, *remove_ = nullptr, *clean_ = nullptr;
     std::vector<CLI::Option const*> export_options_;
-    CLI::Option const *input_ = nullptr, *platform_ = nullptr, *attest_ = nullptr;
-    std::vector<std::string> inputs_, platforms_, attestations_; // in the order of the command line
+    CLI::Option const *input_ = nullptr, *platform_ = nullptr, *attest_ = nullptr, *config_ = nullptr;
+    std::vector<std::string> inputs_, platforms_, attestations_, configs_; // in the order of the command line
     common_options common_;
     export_arguments arguments_;
     std::string source_, image_, name_;

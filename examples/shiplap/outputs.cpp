@@ -118,11 +118,11 @@ std::vector<export_spec> parse_outputs(output_arguments const& arguments, common
 }
 
 void export_to_all(std::vector<export_spec> const& specs, export_input const& what,
-                   export_env_of_command& env, std::optional<std::string> const& metadata_file) {
+                   output_arguments const& arguments, export_env_of_command& env) {
     for (auto const& spec : specs) check_export(spec, what);
 
     metadata facts;
-    auto staged = stage(metadata_file);
+    auto staged = stage(arguments.metadata_file);
     bool const to_stdout = std::any_of(specs.begin(), specs.end(),
                                        [](export_spec const& spec) { return spec.destination == "-"; });
     for (auto const& spec : specs)
@@ -135,7 +135,7 @@ void export_to_all(std::vector<export_spec> const& specs, export_input const& wh
     }
     if (!staged) return;
     staged->write(as_bytes(facts.text()));
-    staged->publish(*metadata_file, 0644);
+    staged->publish(*arguments.metadata_file, 0644);
 }
 
 } // namespace shiplap_command

@@ -30,6 +30,6 @@ std::vector<shiplap::export_spec> parse_outputs(output_arguments const& argument
 /// Exports to all outputs and prints the digest of each. All are checked before the first one begins. The facts of all
 /// go into `metadata_file`.
 void export_to_all(std::vector<shiplap::export_spec> const& specs, shiplap::export_input const& what,
-                   export_env_of_command& env, std::optional<std::string> const& metadata_file = {});
+                   output_arguments const& arguments, export_env_of_command& env);
 
 } // namespace shiplap_command

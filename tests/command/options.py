@@ -606,6 +606,16 @@ def a_whole_image_through_an_output_stays_as_it_is(work):
 
 
 @table.row
+def a_conversion_writes_its_metadata(work):
+    export(work)
+    digest = succeed(work, "copy", "oci-layout:image", "-o", "type=oci,dest=copy.tar,name=app", "--metadata-file", "m.json")
+    facts = json.loads((work / "m.json").read_text())
+    expect_equal(facts["containerimage.digest"], digest.strip(), "digest")
+    expect_equal(facts["image.name"], "docker.io/library/app:latest", "name")
+    expect(run(work, "copy", "oci-layout:image", "oci-archive:b.tar", "--metadata-file", "n.json")[0] == 2, "with DST")
+
+
+@table.row
 def all_platforms_of_an_image_are_converted(work):
     old_entry, old = attested_platforms(work)
     (work / "image").rename(work / "old")
@@ -832,6 +842,20 @@ def standard_input_below_all_platforms(work):
             "linux/arm64", stdin=plain)
     found = inspect(work, "oci-layout:image")["manifests"]
     expect_equal([one["configuration"]["rootfs"]["diff_ids"] for one in found], [[sha256(plain)]] * 2, "diff_ids")
+
+
+@table.row
+def each_platform_has_its_configuration(work):
+    for name in ("amd64", "arm64"):
+        (work / f"{name}.json").write_text(json.dumps({"os": "linux", "architecture": name, "author": "of " + name}))
+    _, index = multi(work, "a", "--platform", "linux/arm64", "--config", "arm64.json", "--platform", "linux/amd64",
+                     "--config", "amd64.json")
+    authors = [blob(work, blob(work, one)["config"])["author"] for one in index["manifests"]]
+    expect_equal(authors, ["of arm64", "of amd64"], "authors")
+    code, _, err = run(work, "-o", "type=oci,dest=x.tar", "--config", "arm64.json", "a", "--platform", "linux/amd64",
+                       "--platform", "linux/arm64")
+    expect_equal(code, 2, "exit code of a configuration for another platform")
+    expect_in("is for the platform linux/arm64", err, "standard error")
 
 
 @table.row
