@@ -9777,12 +9777,23 @@ class spec_builder {
 
     [[nodiscard]] bool is_image() const { return (static_cast<unsigned>(spec_.type) & images) != 0; }
 
+    /// A boolean of the spec, and one that finish() draws conclusions from; an empty value means true, or is an error.
+    template <auto Member>
+    void set(std::string const& key, std::string const& value) {
+        spec_.*Member = parse_bool(key, value, empty_bool::means_true);
+    }
+    template <auto Member>
+    void set_strictly(std::string const& key, std::string const& value) {
+        auto const given = parse_bool(key, value, empty_bool::is_error);
+        if constexpr (requires { spec_.*Member = given; })
+            spec_.*Member = given;
+        else
+            this->*Member = given;
+    }
+
     void set_destination(std::string const& key, std::string const& value) {
         if (value.empty()) throw option_error{key, "is empty; give a path, or '-' for standard output"};
         spec_.destination = value;
-    }
-    void set_tar(std::string const& key, std::string const& value) {
-        spec_.tar = parse_bool(key, value, empty_bool::means_true);
     }
     static reference parse_name(std::string const& key, std::string const& name) {
         try {
@@ -9801,21 +9812,6 @@ class spec_builder {
             start = end + 1;
         }
     }
-    void set_push(std::string const& key, std::string const& value) {
-        spec_.push = parse_bool(key, value, empty_bool::means_true);
-    }
-    void set_by_digest(std::string const& key, std::string const& value) {
-        spec_.push_by_digest = parse_bool(key, value, empty_bool::means_true);
-    }
-    void set_insecure(std::string const& key, std::string const& value) {
-        spec_.insecure = parse_bool(key, value, empty_bool::means_true);
-    }
-    void set_keep(std::string const& key, std::string const& value) {
-        spec_.keep = parse_bool(key, value, empty_bool::means_true);
-    }
-    void set_unpack(std::string const& key, std::string const& value) {
-        spec_.unpack = parse_bool(key, value, empty_bool::means_true);
-    }
     void set_dangling(std::string const& key, std::string const& value) {
         if (!value.empty())
             if (auto const prefix = reference::parse(value); !prefix.tag().empty() || prefix.digest())
@@ -9823,12 +9819,6 @@ class spec_builder {
                                    "'" + printable(value) +
                                        "' must be a name without tag and digest: @<digest> is put behind it"};
         spec_.dangling_prefix = value;
-    }
-    void set_dangling_only_unnamed(std::string const& key, std::string const& value) {
-        spec_.dangling_only_unnamed = parse_bool(key, value, empty_bool::means_true);
-    }
-    void set_canonical(std::string const& key, std::string const& value) {
-        spec_.canonical_names = parse_bool(key, value, empty_bool::means_true);
     }
     void set_compression(std::string const& key, std::string const& value) {
         auto const found = builtin_codecs::named(value);
@@ -9852,15 +9842,6 @@ class spec_builder {
                                         " specified for force-compression; use true or false"};
         }
     }
-    void set_oci_types(std::string const& key, std::string const& value) {
-        oci_types_ = parse_bool(key, value, empty_bool::is_error);
-    }
-    void set_oci_artifact(std::string const& key, std::string const& value) {
-        oci_artifact_ = parse_bool(key, value, empty_bool::is_error);
-    }
-    void set_inline(std::string const& key, std::string const& value) {
-        attestations_inline_ = parse_bool(key, value, empty_bool::is_error);
-    }
     void set_compatibility(std::string const& key, std::string const& value) {
         auto const number = parse_integer(value);
         if (!number || (*number != 10 && *number != 20 && *number != 30))
@@ -9875,12 +9856,6 @@ class spec_builder {
         if (!spec_.epoch)
             throw option_error{key, "invalid source-date-epoch " + printable(value) +
                                         "; give whole seconds since 1970-01-01T00:00:00Z"};
-    }
-    void set_rewrite(std::string const& key, std::string const& value) {
-        spec_.rewrite_timestamps = parse_bool(key, value, empty_bool::is_error);
-    }
-    void set_nondistributable(std::string const& key, std::string const& value) {
-        spec_.prefer_nondistributable = parse_bool(key, value, empty_bool::is_error);
     }
     void set_config(std::string const&, std::string const& value) { spec_.config = value; }
 
@@ -10008,27 +9983,28 @@ class spec_builder {
 inline constexpr std::array<spec_builder::option_rule, 24> spec_builder::rules{{
     {"type", all, nullptr},
     {"dest", archives | files, &spec_builder::set_destination},
-    {"tar", archives, &spec_builder::set_tar},
+    {"tar", archives, &spec_builder::set<&export_spec::tar>},
     {"name", images, &spec_builder::set_names},
-    {"push", image, &spec_builder::set_push},
-    {"push-by-digest", image, &spec_builder::set_by_digest},
-    {"registry.insecure", image, &spec_builder::set_insecure},
-    {"store", image, &spec_builder::set_keep},
-    {"unpack", image, &spec_builder::set_unpack},
+    {"push", image, &spec_builder::set<&export_spec::push>},
+    {"push-by-digest", image, &spec_builder::set<&export_spec::push_by_digest>},
+    {"registry.insecure", image, &spec_builder::set<&export_spec::insecure>},
+    {"store", image, &spec_builder::set<&export_spec::keep>},
+    {"unpack", image, &spec_builder::set<&export_spec::unpack>},
     {"dangling-name-prefix", image, &spec_builder::set_dangling},
-    {"dangling-name-empty-only", image, &spec_builder::set_dangling_only_unnamed},
-    {"danging-name-empty-only", image, &spec_builder::set_dangling_only_unnamed}, // as it was once spelt
-    {"name-canonical", image, &spec_builder::set_canonical},
+    {"dangling-name-empty-only", image, &spec_builder::set<&export_spec::dangling_only_unnamed>},
+    {"danging-name-empty-only", image,
+     &spec_builder::set<&export_spec::dangling_only_unnamed>}, // as it was once spelt
+    {"name-canonical", image, &spec_builder::set<&export_spec::canonical_names>},
     {"compression", images, &spec_builder::set_compression},
     {"compression-level", images, &spec_builder::set_level},
     {"force-compression", images, &spec_builder::set_force},
-    {"prefer-nondist-layers", images, &spec_builder::set_nondistributable},
-    {"oci-mediatypes", images, &spec_builder::set_oci_types},
-    {"oci-artifact", images, &spec_builder::set_oci_artifact},
-    {"attestation-inline", images, &spec_builder::set_inline},
+    {"prefer-nondist-layers", images, &spec_builder::set_strictly<&export_spec::prefer_nondistributable>},
+    {"oci-mediatypes", images, &spec_builder::set_strictly<&spec_builder::oci_types_>},
+    {"oci-artifact", images, &spec_builder::set_strictly<&spec_builder::oci_artifact_>},
+    {"attestation-inline", images, &spec_builder::set_strictly<&spec_builder::attestations_inline_>},
     {"compatibility-version", images, &spec_builder::set_compatibility},
     {"source-date-epoch", all, &spec_builder::set_epoch},
-    {"rewrite-timestamp", all, &spec_builder::set_rewrite},
+    {"rewrite-timestamp", all, &spec_builder::set_strictly<&export_spec::rewrite_timestamps>},
     {"containerimage.config", images, &spec_builder::set_config},
 }};
 
