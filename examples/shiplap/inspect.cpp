@@ -52,15 +52,20 @@ json describe(Store const& store, descriptor const& root) {
         index != graph.indexes.end() && !index->second.annotations.empty())
         out["annotations"] = index->second.annotations;
     out["manifests"] = json::array();
-    auto attestations = json::array();
     for (auto const& node : graph.contents) {
         if (node.role != node_role::manifest) continue;
-        auto const& manifest = graph.manifests.at(node.what.digest);
-        if (node.what.annotations.contains(std::string{reference_type_annotation}))
-            attestations.push_back(describe_attestations(node.what, manifest));
-        else
-            out["manifests"].push_back(describe_manifest(store, node.what, manifest));
+        if (!node.what.annotations.contains(std::string{reference_type_annotation}))
+            out["manifests"].push_back(
+                describe_manifest(store, node.what, graph.manifests.at(node.what.digest)));
     }
+    // One manifest may speak of several images: of all that have no name, for instance.
+    auto attestations = json::array();
+    for (auto const& [_, index] : graph.indexes)
+        for (auto const& entry : index.manifests)
+            if (auto const found = graph.manifests.find(entry.digest);
+                found != graph.manifests.end() &&
+                entry.annotations.contains(std::string{reference_type_annotation}))
+                attestations.push_back(describe_attestations(entry, found->second));
     if (!attestations.empty()) out["attestations"] = std::move(attestations);
     return out;
 }
@@ -118,11 +123,9 @@ void print_manifest(json const& image) {
         line("  " + std::to_string(++number), layer["digest"].get<std::string>() + "  " +
                                                   human_size(layer["size"].get<std::uint64_t>()) + "  " +
                                                   layer["mediaType"].get<std::string>());
-        if (image.contains("configuration") && image["configuration"].contains("rootfs")) {
-            auto const diff_ids = image["configuration"]["rootfs"].value("diff_ids", json::array());
-            if (diff_ids.is_array() && number <= diff_ids.size())
-                line("  diff_id", text_of(diff_ids[number - 1]));
-        }
+        auto const pointer =
+            json::json_pointer{"/configuration/rootfs/diff_ids/" + std::to_string(number - 1)};
+        if (image.contains(pointer)) line("  diff_id", text_of(image[pointer]));
     }
 }
 

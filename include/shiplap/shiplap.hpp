@@ -91,6 +91,7 @@
 #include <shiplap/sink/memory.hpp>
 #include <shiplap/sink/oci_archive.hpp>
 #include <shiplap/sink/overall_progress.hpp>
+#include <shiplap/sink/plain_layer.hpp>
 #include <shiplap/sink/push_target.hpp>
 #include <shiplap/sink/root_directory.hpp>
 #include <shiplap/sink/rootfs_tar.hpp>

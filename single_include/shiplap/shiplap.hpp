@@ -4799,8 +4799,10 @@ inline std::string csv_field(std::string_view text, std::size_t& index) {
         auto const start = index;
         while (index < text.size() && text[index] != ',') {
             if (text[index] == '"')
-                refuse_csv(text, index,
-                           "a quote inside an unquoted field; quote the whole field: \"key=value\"");
+                refuse_csv(
+                    text, index,
+                    "a quote inside an unquoted field; quote the whole field and double the quotes in it: "
+                    "\"key=a \"\"b\"\"\"");
             ++index;
         }
         return std::string{text.substr(start, index - start)};
@@ -4817,7 +4819,8 @@ inline std::string csv_field(std::string_view text, std::size_t& index) {
         }
     }
     if (++index < text.size() && text[index] != ',')
-        refuse_csv(text, index, "text after a closing quote; a comma must follow");
+        refuse_csv(text, index,
+                   "text after a closing quote; a comma must follow, and a quote in a value is doubled");
     return field;
 }
 
@@ -4847,7 +4850,10 @@ inline attributes parse_attributes(std::string_view text) {
         auto const field = detail::csv_field(text, index);
         auto const equals = field.find('=');
         if (equals == std::string::npos)
-            detail::refuse_csv(text, start, "invalid value " + printable(field) + "; expected key=value");
+            detail::refuse_csv(text, start,
+                               "invalid value " + printable(field) +
+                                   "; expected key=value, and a value with a comma quoted with its key: "
+                                   "\"name=a,b\"");
         auto key = detail::option_key(std::string_view{field}.substr(0, equals));
         if (key.empty()) detail::refuse_csv(text, start, "no key before '='");
         out.push_back({std::move(key), field.substr(equals + 1), start + 1});
@@ -5536,9 +5542,9 @@ inline std::string join_members(raw_members const& members) {
     return out + "}";
 }
 
-inline json rootfs_json(std::span<layer_blob const> layers) {
-    json ids(layers.empty() ? json::value_t::null : json::value_t::array); // as Go writes them
-    for (auto const& layer : layers) add_item(ids, json_text(layer.diff_id.text()));
+inline json rootfs_json(std::span<digest const> diff_ids) {
+    json ids(diff_ids.empty() ? json::value_t::null : json::value_t::array); // as Go writes them
+    for (auto const& id : diff_ids) add_item(ids, json_text(id.text()));
     auto out = empty_object();
     add_text(out, "type", "layers");
     add_member(out, "diff_ids", std::move(ids));
@@ -5644,7 +5650,9 @@ inline std::string finish_config(std::string_view text, std::string_view subject
     normalise_history(history, layers, now, warnings);
     if (epoch) clamp_history(history, *epoch, base);
 
-    members["rootfs"] = compact(detail::rootfs_json(layers));
+    std::vector<digest> diff_ids;
+    for (auto const& layer : layers) diff_ids.push_back(layer.diff_id);
+    members["rootfs"] = compact(detail::rootfs_json(diff_ids));
     members["history"] = history.empty() && !root["history"] ? "null" : compact(to_json(history));
     if (!root.has("created")) {
         json last(nullptr);
@@ -7787,6 +7795,14 @@ class reference {
         return out;
     }
 
+    /// The repository alone.
+    [[nodiscard]] reference without_tag() const {
+        auto out = *this;
+        out.tag_.clear();
+        out.digest_.reset();
+        return out;
+    }
+
     friend bool operator==(reference const&, reference const&) = default;
 
   private:
@@ -9716,7 +9732,8 @@ namespace detail {
 inline void complete_names(export_spec& spec) {
     for (auto& name : spec.names) {
         if (spec.push_by_digest && (!name.tag().empty() || name.digest()))
-            throw option_error{"push-by-digest", "can't push tagged ref " + name.text() + " by digest"};
+            throw option_error{"push-by-digest",
+                               "can't push tagged ref " + name.text() + " by digest; leave the tag out"};
         if (!spec.push_by_digest) name = name.with_default_tag();
     }
 }
@@ -9728,7 +9745,8 @@ class spec_builder {
 
     void apply(attribute const& given) {
         if (given.key == "type") return;
-        if (auto const annotation = parse_annotation_key(given.key); annotation && is_image()) {
+        if (auto const annotation = parse_annotation_key(given.key)) {
+            if (!is_image()) refuse_for_type(given, images);
             annotate(*annotation, given.value);
             return;
         }
@@ -9741,7 +9759,7 @@ class spec_builder {
         if (rule == rules.end())
             throw option_error{given.key, "unknown option at position " + std::to_string(given.position) +
                                               "; the nearest known one is '" + nearest(given.key) + "'"};
-        if ((rule->types & static_cast<unsigned>(spec_.type)) == 0) refuse_for_type(given);
+        if ((rule->types & static_cast<unsigned>(spec_.type)) == 0) refuse_for_type(given, rule->types);
         (this->*rule->apply)(given.key, given.value);
     }
 
@@ -9750,6 +9768,11 @@ class spec_builder {
         choose_media_types();
         choose_names();
         choose_unpacking();
+        if (spec_.keep == false && !spec_.push)
+            spec_.warnings.emplace_back("store=false without push=true: the image is made and goes nowhere");
+        if (spec_.type == output_type::oci && oci_types_ == false)
+            spec_.warnings.emplace_back(
+                "oci-mediatypes=false has no effect: type=oci has OCI's, type=docker Docker's");
         if (spec_.type == output_type::local && (spec_.destination.empty() || spec_.destination == "-"))
             throw option_error{"dest", "type=local needs dest=<directory>"};
         if (spec_.destination.empty() && spec_.type != output_type::image) {
@@ -9831,8 +9854,8 @@ class spec_builder {
     void set_level(std::string const& key, std::string const& value) {
         level_ = parse_integer(value);
         if (!level_)
-            throw option_error{key,
-                               "non-integer value " + printable(value) + " specified for compression-level"};
+            throw option_error{key, "non-integer value " + printable(value) +
+                                        " specified for compression-level; give a whole number"};
     }
     void set_force(std::string const& key, std::string const& value) {
         try {
@@ -9857,7 +9880,14 @@ class spec_builder {
             throw option_error{key, "invalid source-date-epoch " + printable(value) +
                                         "; give whole seconds since 1970-01-01T00:00:00Z"};
     }
-    void set_config(std::string const&, std::string const& value) { spec_.config = value; }
+    void set_config(std::string const& key, std::string const& value) {
+        try {
+            static_cast<void>(platform_of_config(value, "value"));
+        } catch (error const& failure) {
+            throw option_error{key, failure.what()};
+        }
+        spec_.config = value;
+    }
 
     void annotate(annotation_key const& to, std::string const& value) {
         if (to.type != "manifest" && to.type != "manifest-descriptor" && to.type != "index" &&
@@ -9954,12 +9984,17 @@ class spec_builder {
                            "exporter option \"" + option + "\" conflicts with \"oci-mediatypes=false\""};
     }
 
-    [[noreturn]] void refuse_for_type(attribute const& given) const {
+    [[noreturn]] static void refuse_for_type(attribute const& given, unsigned types) {
         if (given.key == "dest")
-            throw option_error{given.key,
-                               "output " + printable(given.value) + " is not supported by image exporter"};
+            throw option_error{given.key, "output " + printable(given.value) +
+                                              " is not supported by image exporter; a file is made by "
+                                              "type=oci, docker or tar"};
+        std::string meant;
+        for (auto const& [type, name] : std::array<std::pair<unsigned, char const*>, 5>{
+                 {{1, "image or registry"}, {2, "oci"}, {4, "docker"}, {8, "local"}, {16, "tar"}}})
+            if ((types & type) != 0) meant += (meant.empty() ? "" : ", ") + std::string{name};
         throw option_error{given.key, "at position " + std::to_string(given.position) +
-                                          " has no meaning for this type of output"};
+                                          " has no meaning for this type of output, only for type=" + meant};
     }
 
     [[nodiscard]] static std::string nearest(std::string_view key) {
@@ -10056,8 +10091,10 @@ inline export_spec export_spec::named_after(export_input const& what) const {
                 out.names.push_back(std::move(name));
         }
     if (out.names.empty())
-        throw option_error{"name", "* stands for the names that the build brings, and it brings none; give "
-                                   "name=<name>:<tag>, or --tag"};
+        throw option_error{"name",
+                           "* stands for the names that the build or image brings, and it brings none; "
+                           "give name=<name>:<tag>, or for an export --tag"};
+    out.names_of_build = false;
     detail::complete_names(out);
     return out;
 }
@@ -11602,6 +11639,103 @@ class layer_applier {
 
 } // namespace shiplap
 
+// === shiplap/sink/plain_layer.hpp ===
+
+// plain_layer: what a packed layer holds, while it is checked: how far it may expand, and that its plain bytes are
+// those of the diff_id in the configuration (image-spec, config.md, "Layer DiffID").
+//
+//     plain_layer plain{packed, "gzip", diff_id, limits, "layer 1 (sha256:...)"};
+//     ... plain.read(buffer) ...       // a byte_source
+//     plain.finish();                  // reads what is left, and checks
+
+namespace shiplap {
+
+namespace detail {
+
+/// Counts what is read.
+struct counting_source {
+    replayable_source_ref from;
+    std::uint64_t& count;
+    std::size_t read(bytes_span into) {
+        auto const n = from.read(into);
+        count += n;
+        return n;
+    }
+};
+
+/// The plain bytes of a layer: bounded in what they may expand to, and hashed.
+class plain_layer {
+  public:
+    /// Reads from `packed`, which holds a layer in this encoding; `subject` names it in messages.
+    plain_layer(replayable_source_ref packed, std::string_view encoding, digest expected,
+                extraction_limits const& limits, std::string subject)
+        : packed_{packed},
+          plain_{decode_as(encoding, any_byte_source{counting_source{packed, packed_size_}})},
+          expected_{std::move(expected)},
+          limits_{limits},
+          subject_{std::move(subject)},
+          hasher_{expected_} {}
+    plain_layer(plain_layer const&) = delete;
+    plain_layer& operator=(plain_layer const&) = delete;
+    ~plain_layer() = default;
+
+    std::size_t read(bytes_span into) {
+        auto const n = plain_.read(into);
+        size_ += n;
+        if (size_ > limits_.bytes) refuse("has more than " + std::to_string(limits_.bytes) + " plain bytes");
+        if (size_ > limits_.free_expansion && size_ / limits_.expansion > packed_size_)
+            refuse("expands to more than " + std::to_string(limits_.expansion) + " times its size");
+        hasher_.update(into.first(n));
+        return n;
+    }
+
+    /// Reads what is left; throws digest_mismatch if the bytes are not those of the diff_id.
+    void finish() {
+        null_sink drop;
+        transfer(*this, drop);
+        transfer(packed_, drop); // what the decoder left, so that the source verifies all of it
+        auto const found = hasher_.finish();
+        if (found != expected_)
+            throw digest_mismatch{"extract", subject_,
+                                  "unpacks to " + found.text() + ", its configuration says " +
+                                      expected_.text()};
+    }
+
+  private:
+    [[noreturn]] void refuse(std::string reason) const {
+        throw error{error_code::unsafe_entry, "decompress", subject_, std::move(reason)};
+    }
+
+    replayable_source_ref packed_;
+    std::uint64_t packed_size_ = 0, size_ = 0;
+    any_byte_source plain_;
+    digest expected_;
+    extraction_limits limits_;
+    std::string subject_;
+    digest_hasher hasher_;
+};
+
+/// The diff_ids of the configuration that is read from `from`, one for each of so many layers. Throws
+/// format_error.
+inline std::vector<digest> read_diff_ids(descriptor const& what, replayable_source_ref from,
+                                         std::size_t layers) {
+    if (what.size > max_document_size)
+        throw format_error{"read image config", what.digest.text(),
+                           "has more than " + std::to_string(max_document_size) + " bytes"};
+    string_sink text;
+    transfer(from, text);
+    auto diff_ids = read_config(text.text, what.digest.text()).diff_ids;
+    if (diff_ids.size() != layers)
+        throw format_error{"read image config", what.digest.text(),
+                           "has " + std::to_string(diff_ids.size()) + " diff_ids for " +
+                               std::to_string(layers) + " layers"};
+    return diff_ids;
+}
+
+} // namespace detail
+
+} // namespace shiplap
+
 // === shiplap/sink/staged_directory.hpp ===
 
 // staged_directory: a directory that appears whole or not at all, as staged_file is for files.
@@ -11734,73 +11868,6 @@ struct filesystem_options {
     extraction_options extraction{};
 };
 
-namespace detail {
-
-/// Counts what is read.
-struct counting_source {
-    replayable_source_ref from;
-    std::uint64_t& count;
-    std::size_t read(bytes_span into) {
-        auto const n = from.read(into);
-        count += n;
-        return n;
-    }
-};
-
-/// The plain bytes of a layer: bounded in what they may expand to, and hashed.
-class plain_layer {
-  public:
-    /// Reads from `packed`, which holds a layer in this encoding; `subject` names it in messages.
-    plain_layer(replayable_source_ref packed, std::string_view encoding, digest expected,
-                extraction_limits const& limits, std::string subject)
-        : packed_{packed},
-          plain_{decode_as(encoding, any_byte_source{counting_source{packed, packed_size_}})},
-          expected_{std::move(expected)},
-          limits_{limits},
-          subject_{std::move(subject)},
-          hasher_{expected_} {}
-    plain_layer(plain_layer const&) = delete;
-    plain_layer& operator=(plain_layer const&) = delete;
-    ~plain_layer() = default;
-
-    std::size_t read(bytes_span into) {
-        auto const n = plain_.read(into);
-        size_ += n;
-        if (size_ > limits_.bytes) refuse("has more than " + std::to_string(limits_.bytes) + " plain bytes");
-        if (size_ > limits_.free_expansion && size_ / limits_.expansion > packed_size_)
-            refuse("expands to more than " + std::to_string(limits_.expansion) + " times its size");
-        hasher_.update(into.first(n));
-        return n;
-    }
-
-    /// Reads what is left; throws digest_mismatch if the bytes are not those of the diff_id.
-    void finish() {
-        null_sink drop;
-        transfer(*this, drop);
-        transfer(packed_, drop); // what the decoder left, so that the source verifies all of it
-        auto const found = hasher_.finish();
-        if (found != expected_)
-            throw digest_mismatch{"extract", subject_,
-                                  "unpacks to " + found.text() + ", its configuration says " +
-                                      expected_.text()};
-    }
-
-  private:
-    [[noreturn]] void refuse(std::string reason) const {
-        throw error{error_code::unsafe_entry, "decompress", subject_, std::move(reason)};
-    }
-
-    replayable_source_ref packed_;
-    std::uint64_t packed_size_ = 0, size_ = 0;
-    any_byte_source plain_;
-    digest expected_;
-    extraction_limits limits_;
-    std::string subject_;
-    digest_hasher hasher_;
-};
-
-} // namespace detail
-
 /// An arranging_sink.
 class filesystem_sink {
   public:
@@ -11832,7 +11899,7 @@ class filesystem_sink {
             throw error{error_code::unsupported, "extract", what.digest.text(),
                         "is not what arrange() wants next"};
         if (done_ == 0)
-            take_config(what, from);
+            diff_ids_ = detail::read_diff_ids(what, from, plan_.size() - 1);
         else
             take_layer(what, from);
         ++done_;
@@ -11861,19 +11928,6 @@ class filesystem_sink {
             if (problem.code() != error_code::not_found) throw;
             return select_platform(graph, host_platform());
         }
-    }
-
-    void take_config(descriptor const& what, replayable_source_ref from) {
-        if (what.size > max_document_size)
-            throw format_error{"read image config", what.digest.text(),
-                               "has more than " + std::to_string(max_document_size) + " bytes"};
-        string_sink text;
-        transfer(from, text);
-        diff_ids_ = read_config(text.text, what.digest.text()).diff_ids;
-        if (diff_ids_.size() != plan_.size() - 1)
-            throw format_error{"read image config", what.digest.text(),
-                               "has " + std::to_string(diff_ids_.size()) + " diff_ids for " +
-                                   std::to_string(plan_.size() - 1) + " layers"};
     }
 
     void take_layer(descriptor const& what, replayable_source_ref from) {
@@ -12449,8 +12503,10 @@ class layer_flattener {
         }
         bool const stays = !is_hidden(layer, path);
         if (stays && into_ == flattened::changes) note_folders_above(path);
+        note_repetition(layer, path, entry);
         if (entry.type == entry_type::directory) {
-            directories_.try_emplace(path, layer, entry);
+            auto const found = directories_.try_emplace(path, layer, entry).first;
+            if (found->second.first == layer) found->second.second = entry; // the last of several
             return;
         }
         if (entry.type == entry_type::hard_link)
@@ -12464,11 +12520,14 @@ class layer_flattener {
     /// Hands to `write(entry)` what is to be written for `entry`. At most one of that has a payload: its own.
     /// Call for all entries of all layers, bottom layer first. Throws error{unsupported} for a hard link to
     /// content that none of the layers has and one of them hides.
+    ///
+    /// Without a survey, which a single layer does not need, all that is no whiteout is written as it is.
     template <class Write>
     void decide(std::size_t layer, tar_entry entry, Write write) {
         ++layer;
         settle_links();
         auto const path = key_of(entry.name);
+        if (comes_again(layer, path)) return;
         auto const meaning = classify_whiteout(path);
         if (meaning.kind != whiteout_kind::none) {
             if (meaning.kind != whiteout_kind::ignored && into_ == flattened::changes)
@@ -12537,6 +12596,34 @@ class layer_flattener {
                (folder != directories_.end() && folder->second.first > layer);
     }
 
+    // --- paths that an archive has twice, as tar -r makes them: the last one counts
+
+    void note_repetition(std::size_t layer, std::string const& path, tar_entry const& entry) {
+        if (std::exchange(surveyed_, layer) != layer) {
+            here_.clear();
+            linked_.clear();
+        }
+        auto const is_file = entry.type != entry_type::directory && entry.type != entry_type::hard_link;
+        if (auto const [known, is_new] = here_.try_emplace(path, entry.type); !is_new) {
+            bool const was_directory = known->second == entry_type::directory;
+            if (entry.type == entry_type::directory && was_directory) return;
+            if (!is_file || was_directory || known->second == entry_type::hard_link || linked_.contains(path))
+                throw error{error_code::unsupported, "flatten", entry.name,
+                            "is there twice in one layer, as different things or with a hard link to the "
+                            "first; extract the layer and pack the tree instead"};
+            ++repeated_[{layer, path}];
+            known->second = entry.type;
+        }
+        if (entry.type == entry_type::hard_link) linked_.insert(key_of(entry.link_name));
+    }
+
+    bool comes_again(std::size_t layer, std::string const& path) {
+        auto const found = repeated_.find({layer, path});
+        if (found == repeated_.end() || found->second == 0) return false;
+        --found->second;
+        return true;
+    }
+
     // --- names that share a file
 
     void settle_links() {
@@ -12562,7 +12649,7 @@ class layer_flattener {
     /// An entry in the place of several, and what it says of the directory's content below the layers.
     template <class Write>
     void write_directory(std::string const& path, tar_entry entry, Write& write) {
-        if (!written_.insert(path).second) return;
+        if (!written_.insert(path).second && surveyed_ != 0) return;
         if (auto const found = directories_.find(path); found != directories_.end())
             entry = found->second.second;
         entry.name = path.empty() ? "./" : path + "/";
@@ -12623,6 +12710,11 @@ class layer_flattener {
     std::unordered_set<std::string>
         folders_; // what must be a directory in the result, for something is in it
 
+    std::size_t surveyed_ = 0;                         // the layer that is surveyed; 0: none was
+    std::unordered_map<std::string, entry_type> here_; // what that layer has
+    std::unordered_set<std::string> linked_;           // and what it has hard links to
+    std::map<std::pair<std::size_t, std::string>, std::size_t> repeated_; // entries before the last of a path
+
     detail::shared_names names_;
     std::unordered_set<std::string> written_; // directories, and what whiteouts are about
 };
@@ -12647,14 +12739,16 @@ class rootfs_tar_sink {
         : output_{std::make_unique<archive_output>(std::move(path))}, wanted_{std::move(wanted)} {}
 
     [[nodiscard]] std::vector<descriptor> arrange(image_graph const& graph) {
-        auto const layers = select_platform(graph, wanted_).manifest.layers;
+        auto const image = select_platform(graph, wanted_).manifest;
+        auto const& layers = image.layers;
         tar_.emplace(*output_);
         flattener_ = layer_flattener{};
         layers_ = layers.size();
         surveyed_ = written_ = 0;
-        std::vector<descriptor> order;
+        diff_ids_.reset();
+        std::vector<descriptor> order{image.config};
         if (layers_ > 1)
-            order.assign(layers.rbegin(), layers.rend());
+            order.insert(order.end(), layers.rbegin(), layers.rend());
         else
             surveyed_ = layers_;
         order.insert(order.end(), layers.begin(), layers.end());
@@ -12663,22 +12757,29 @@ class rootfs_tar_sink {
 
     [[nodiscard]] bool exists(descriptor const&) const noexcept { return false; }
 
-    /// Takes the next layer in the order of arrange().
-    void put(descriptor const& layer, replayable_source_ref from) {
-        auto plain = decode_as(layer_encoding(layer.media_type), any_byte_source{from});
-        tar_reader entries{plain, layer.digest.text()};
-        if (surveyed_ < layers_) {
-            auto const index = layers_ - ++surveyed_;
-            while (auto const* entry = entries.next()) flattener_.survey(index, *entry);
+    /// Takes the next content in the order of arrange(). Throws digest_mismatch for a layer that does not unpack to
+    /// what the configuration says.
+    void put(descriptor const& what, replayable_source_ref from) {
+        if (!diff_ids_) {
+            diff_ids_ = detail::read_diff_ids(what, from, layers_);
             return;
+        }
+        bool const is_survey = surveyed_ < layers_;
+        auto const index = is_survey ? layers_ - ++surveyed_ : written_++;
+        auto const subject = "layer " + std::to_string(index + 1) + " (" + what.digest.text() + ")";
+        detail::plain_layer plain{from, layer_encoding(what.media_type), diff_ids_->at(index), {}, subject};
+        tar_reader entries{plain, what.digest.text()};
+        if (is_survey) {
+            while (auto const* entry = entries.next()) flattener_.survey(index, *entry);
+            return plain.finish();
         }
         auto const write = [&](tar_entry const& kept) {
             if (kept.name == "./") return; // a root file system needs no entry for its root
             tar_->entry(kept);
             if (kept.size != 0) transfer(entries, *tar_);
         };
-        while (auto const* entry = entries.next()) flattener_.decide(written_, *entry, write);
-        ++written_;
+        while (auto const* entry = entries.next()) flattener_.decide(index, *entry, write);
+        plain.finish();
     }
 
     void tag(descriptor const&, image_name const&) noexcept {} // files have no name
@@ -12695,6 +12796,7 @@ class rootfs_tar_sink {
     std::optional<platform> wanted_;
     std::optional<tar_writer<archive_output>> tar_;
     layer_flattener flattener_;
+    std::optional<std::vector<digest>> diff_ids_; // none before the configuration has come
     std::size_t layers_ = 0, surveyed_ = 0, written_ = 0;
 };
 
@@ -13100,11 +13202,30 @@ exported_image export_checked(export_spec const& spec, export_input const& input
     throw error{error_code::unsupported, "export", "", "unknown type of output"};
 }
 
+/// Throws error{unsupported} if files are asked for that are in a layer which is not here.
+inline void check_layers_are_here(export_spec const& spec, export_input const& input) {
+    bool const needs_files = has_files_only(spec.type) || (spec.unpack && !input.is_list);
+    auto const check = [&](any_layer_source const& layer) {
+        if (auto const stored = layer.stored(); needs_files && stored && stored->only_named)
+            throw error{error_code::unsupported, "unpack", stored->blob.digest.text(),
+                        "the layer is not here, only named by URLs, from which nothing is fetched"};
+    };
+    for (auto const& result : input.results) {
+        if (result.base) std::for_each(result.base->layers.begin(), result.base->layers.end(), check);
+        std::for_each(result.layers.begin(), result.layers.end(), check);
+    }
+}
+
 template <export_env Env>
 exported_image export_as(export_spec const& asked, export_input const& given, Env& env) {
     auto const spec = asked.named_after(given);
-    completed_input const all{spec, given};
-    static_cast<void>(plan_of(spec, all.input())); // before anything is opened
+    completed_input all{spec, given};
+    bool const is_index = plan_of(spec, all.input()).as_index; // throws before anything is opened
+    check_layers_are_here(spec, all.input());
+    if (is_index && spec.type == output_type::docker && spec.tar)
+        all.warnings.emplace_back(
+            "an archive with attestations has no manifest.json: only a Docker that keeps "
+            "its images in containerd can load it");
     auto image = export_checked(spec, all.input(), env);
     image.warnings.insert(image.warnings.begin(), all.warnings.begin(), all.warnings.end());
     return image;
@@ -13287,6 +13408,7 @@ struct existing_image {
     std::vector<build_result> results{}; ///< in the order of the index
     bool is_list = false;                ///< an index, and not only because of attestations
     annotation_map index_annotations{};
+    annotation_map index_descriptor_annotations{};
     std::vector<std::string> warnings{}; ///< what was left out
 
     [[nodiscard]] export_input input() const { return {results, is_list}; }
@@ -13343,6 +13465,7 @@ class existing_reader {
         if (out_.results.empty()) refuse("this index holds no image that can be run");
         out_.is_list = out_.results.size() > 1 || out_.results.front().attestations.empty();
         out_.index_annotations = index->second.annotations;
+        out_.index_descriptor_annotations = named_by_itself(graph_.root).annotations;
         return std::move(out_);
     }
 
@@ -13351,8 +13474,14 @@ class existing_reader {
         throw error{error_code::not_found, "read image", graph_.root.digest.text(), std::move(reason)};
     }
 
+    // What an index.json says of the image, but for its names and when it was put there.
     static descriptor named_by_itself(descriptor root) {
-        root.annotations.clear(); // those of an index.json, which is no part of the image
+        std::erase_if(root.annotations, [](auto const& one) {
+            return one.first == "org.opencontainers.image.ref.name" ||
+                   one.first == "io.containerd.image.name" ||
+                   one.first == "org.opencontainers.image.created" ||
+                   one.first.starts_with("containerd.io/distribution.source.");
+        });
         root.platform.reset();
         return root;
     }
@@ -13442,13 +13571,17 @@ existing_image read_existing(std::shared_ptr<S> store, descriptor const& root) {
 /// Lets the index have the annotations that it had, where `options` say nothing else.
 inline void keep_index_annotations(export_options& options, existing_image const& image) {
     options.index_annotations.insert(image.index_annotations.begin(), image.index_annotations.end());
+    options.index_descriptor_annotations.insert(image.index_descriptor_annotations.begin(),
+                                                image.index_descriptor_annotations.end());
 }
 
 /// The same for a spec. Annotations need OCI's media types, so it takes these; if Docker's were asked for, a
 /// warning says that the annotations are left out. Mere files have none.
 inline void keep_index_annotations(export_spec& spec, existing_image const& image) {
     bool const is_files = spec.type == output_type::local || spec.type == output_type::tar;
-    if (image.index_annotations.empty() || is_files) return;
+    auto const& inside = image.index_annotations;
+    auto const& outside = image.index_descriptor_annotations;
+    if ((inside.empty() && outside.empty()) || is_files) return;
     if (spec.docker_types_asked) {
         spec.warnings.emplace_back(
             "Docker's media types have no place for the annotations of the index: they "
@@ -13456,7 +13589,8 @@ inline void keep_index_annotations(export_spec& spec, existing_image const& imag
         return;
     }
     spec.oci_types = true;
-    spec.index_annotations.insert(image.index_annotations.begin(), image.index_annotations.end());
+    spec.index_annotations.insert(inside.begin(), inside.end());
+    spec.index_descriptor_annotations.insert(outside.begin(), outside.end());
 }
 
 } // namespace shiplap
@@ -13702,12 +13836,7 @@ inline std::string rebased_config(base_image const& image, base_image const& old
         set("history", whole.empty() ? json(nullptr) : whole);
     }
     auto const [a, b] = std::pair{find_member(&below, "rootfs"), find_member(&under, "rootfs")};
-    if (!are_same(a, b)) {
-        std::vector<layer_blob> layers;
-        layers.reserve(diff_ids.size());
-        for (auto const& id : diff_ids) layers.push_back({.blob = {id, 0}, .diff_id = id});
-        set("rootfs", rootfs_json(layers));
-    }
+    if (!are_same(a, b)) set("rootfs", rootfs_json(diff_ids));
     return changed ? join_members(members) : image.config;
 }
 
@@ -13745,7 +13874,8 @@ inline build_result rebase(base_image image, base_image const& old_base, base_im
 //
 // Every layer is read once, fetched once if it is in a registry, and packed once for each codec that one of the outputs
 // wants; all of them then take it from there. (Outputs that differ in the digest algorithm or rewrite times to another epoch want other bytes: a pass
-// for each of these.) Registries come last: nothing is pushed if any of the other outputs failed.
+// for each of these.) Registries come last, and of several each gets the content before any gets a tag: no tag moves
+// unless everything else has worked.
 
 namespace shiplap {
 
@@ -13896,22 +14026,50 @@ inline std::string shared_folder(std::span<export_spec const> specs) {
     return std::filesystem::temp_directory_path().string();
 }
 
+/// Throws option_error for two outputs of which one would overwrite the other. A layout can take several.
+inline void check_destinations(std::span<export_spec const> specs) {
+    auto const place = [](export_spec const& spec) {
+        std::error_code ignored;
+        auto const path = std::filesystem::weakly_canonical(spec.destination, ignored);
+        return ignored || spec.destination == "-" ? spec.destination : path.string();
+    };
+    for (std::size_t i = 0; i < specs.size(); ++i)
+        for (std::size_t j = 0; j < i; ++j)
+            if (!specs[i].destination.empty() && place(specs[i]) == place(specs[j]) &&
+                (specs[i].tar || specs[j].tar))
+                throw option_error{"dest", specs[i].destination,
+                                   "outputs " + std::to_string(j + 1) + " and " + std::to_string(i + 1) +
+                                       " both go there; give each a place of its own"};
+}
+
+/// The same push without setting tags.
+inline export_spec untagged(export_spec spec) {
+    spec.push_by_digest = true;
+    for (auto& name : spec.names) name = name.without_tag();
+    return spec;
+}
+
 } // namespace detail
 
 /// Exports `what` as each of `specs` says; the results are in that order. When an output fails, those before it are
 /// there, but nothing has been pushed. Throws as export_image() does.
 template <export_env Env>
-std::vector<exported_image> export_images(std::span<export_spec const> specs, export_input const& what,
+std::vector<exported_image> export_images(std::span<export_spec const> asked, export_input const& what,
                                           Env& env) {
-    if (specs.size() == 1) return {export_image(specs.front(), what, env)};
+    if (asked.size() == 1) return {export_image(asked.front(), what, env)};
+    std::vector<export_spec> specs;
+    for (auto const& spec : asked) specs.push_back(spec.named_after(what));
+    detail::check_destinations(specs);
     for (auto const& spec : specs) {
         detail::check_push<Env>(spec);
         check_export(spec, what);
     }
+    if constexpr (lends_registries<Env>)
+        for (auto const& spec : specs)
+            if (spec.push) env.registries.sink(detail::push_target_of(spec)).connect(); // are they there?
     detail::shared_packing layers{detail::shared_folder(specs)};
     layers.pack(specs, what, env_ref{env});
 
-    std::vector<exported_image> images;
     auto const export_one = [&](export_spec const& spec, export_spec const& now) {
         auto const results = layers.results_for(spec, what);
         try {
@@ -13921,6 +14079,7 @@ std::vector<exported_image> export_images(std::span<export_spec const> specs, ex
             throw;
         }
     };
+    std::vector<exported_image> images;
     for (auto const& spec : specs) {
         auto local = spec;
         local.keep = detail::is_kept(spec, what);
@@ -13929,12 +14088,15 @@ std::vector<exported_image> export_images(std::span<export_spec const> specs, ex
         for (auto& warning : detail::compression_warnings(spec, what))
             images.back().warnings.push_back(std::move(warning));
     }
-    for (auto const& spec : specs) {
-        if (!spec.push) continue;
-        auto remote = spec;
+    auto const push = [&](export_spec const& spec, export_spec remote) {
         remote.keep = remote.unpack = false; // that has been done
         static_cast<void>(export_one(spec, remote));
-    }
+    };
+    auto const pushed = std::count_if(specs.begin(), specs.end(), [](auto const& spec) { return spec.push; });
+    for (auto const& spec : specs)
+        if (spec.push && pushed > 1) push(spec, detail::untagged(spec));
+    for (auto const& spec : specs)
+        if (spec.push) push(spec, spec);
     return images;
 }
 
@@ -14076,13 +14238,20 @@ struct staged_layer {
     [[nodiscard]] std::string const& description() const noexcept { return name; }
 };
 
-/// The configuration without a layer: all its history are steps that made none.
-inline std::string without_layers(std::string const& config) {
+/// The configuration of an image with so many layers and no more: what its history says of others are steps
+/// that made none.
+inline std::string with_layers(std::string const& config, std::size_t layers) {
     auto const* const subject = "configuration of the squashed image";
     auto const document = parse_json(config, subject);
     auto history = read_history(json_node{document, subject}["history"]);
-    if (history.empty()) return config;
-    for (auto& entry : history) entry.empty_layer = true;
+    auto const changed = [&] {
+        std::size_t seen = 0;
+        bool any = false;
+        for (auto& entry : history)
+            if (!entry.empty_layer && ++seen > layers) any = entry.empty_layer = true;
+        return any;
+    }();
+    if (!changed) return config;
     auto members = split_members(config);
     members["history"] = compact(to_json(history));
     return join_members(members);
@@ -14114,11 +14283,10 @@ class squasher {
         }
         auto out = result;
         out.layers = {squashed_layer{std::move(parts), std::move(flattener)}};
-        if (!all) return out;
-        if (out.base && !out.config)
+        if (all && out.base && !out.config)
             out.config = inherited_config(out.base->config, "configuration of the base image");
-        if (out.config) out.config = without_layers(*out.config);
-        out.base.reset();
+        if (out.config) out.config = with_layers(*out.config, all ? 0 : below);
+        if (all) out.base.reset();
         return out;
     }
 
@@ -15081,7 +15249,14 @@ inline collected_garbage collect_garbage(std::string const& path, bool only_try 
     layout_store const layout{path};
     static_cast<void>(layout.entries()); // throws if there is no layout to lock
     folder_lock const lock{layout.path()};
-    auto needed = find_reachable(layout.entries(), layout);
+    auto needed = [&] {
+        try {
+            return find_reachable(layout.entries(), layout);
+        } catch (error& failure) {
+            failure.within("nothing was removed, for an image is damaged");
+            throw;
+        }
+    }();
     return detail::garbage_collector{layout.path(), std::move(needed), only_try}.run();
 }
 

@@ -4,6 +4,7 @@
 #include <shiplap/export/env.hpp>
 #include <shiplap/sink/memory.hpp>
 
+#include <string>
 #include <vector>
 
 namespace shiplap_test {
@@ -15,11 +16,14 @@ struct far_away {
     memory_sink there{};
     push_target asked{};
     unsigned connected = 0, committed = 0;
+    std::string refused{};           ///< a repository that takes nothing
+    std::vector<std::string> tags{}; ///< that were set, but for digests
 };
 
 /// A remote_sink.
 struct far_sink {
     far_away* place;
+    bool is_refused = false;
     [[nodiscard]] static unsigned transfers() noexcept { return 2; }
     void connect() const { ++place->connected; }
     /// As a registry: without what is to be fetched from elsewhere.
@@ -30,10 +34,16 @@ struct far_sink {
         return contents;
     }
     [[nodiscard]] bool exists(descriptor const& what) const {
-        return place->there.store().contains(what.digest);
+        return !is_refused && place->there.store().contains(what.digest);
     }
-    void put(descriptor const& what, replayable_source_ref from) const { place->there.put(what, from); }
-    void tag(descriptor const& root, image_name const& name) const { place->there.tag(root, name); }
+    void put(descriptor const& what, replayable_source_ref from) const {
+        if (is_refused) throw error{error_code::unsupported, "push", place->refused, "refused"};
+        place->there.put(what, from);
+    }
+    void tag(descriptor const& root, image_name const& name) const {
+        if (name.full.find('@') == std::string::npos) place->tags.push_back(name.full);
+        place->there.tag(root, name);
+    }
     void commit() const {
         ++place->committed;
         place->there.commit();
@@ -44,7 +54,10 @@ struct far_registries {
     far_away* place;
     [[nodiscard]] far_sink sink(push_target const& to) const {
         place->asked = to;
-        return {place};
+        bool refused = false;
+        for (auto const* names : {&to.names, &to.untagged})
+            for (auto const& name : *names) refused |= name.without_tag().text() == place->refused;
+        return {place, refused};
     }
 };
 

@@ -115,6 +115,35 @@ TEST_CASE("nothing is pushed if another output fails", "[several]") {
     CHECK_FALSE(std::filesystem::exists(dir / "a.tar"));
 }
 
+TEST_CASE("no tag moves unless every registry takes the content", "[several]") {
+    auto const refused = GENERATE(std::string{}, std::string{"r.io/a"}, std::string{"r.io/b"});
+    temp_dir dir;
+    far_away place{.refused = refused};
+    env_with_registries env{{}, {&place}};
+    auto const specs = parse(
+        {"type=registry,name=r.io/a:1", "type=oci,dest=a.tar", "type=registry,name=*,store=false"}, dir);
+    build_result const result{.layers = {counted_layer{}}, .names = {"r.io/b:2"}};
+    if (refused.empty()) {
+        export_images(specs, result, env);
+        CHECK(place.tags == std::vector<std::string>{"r.io/a:1", "r.io/b:2"});
+    } else {
+        CHECK_THROWS_WITH(export_images(specs, result, env), Catch::Matchers::Contains(refused));
+        CHECK(place.tags.empty());
+    }
+}
+
+TEST_CASE("two outputs do not overwrite each other", "[several]") {
+    temp_dir dir;
+    default_env env;
+    build_result const result{.layers = {counted_layer{}}};
+    CHECK_THROWS_WITH(
+        export_images(parse({"type=oci,dest=a.tar", "type=docker,dest=./a.tar"}, dir), result, env),
+        Catch::Matchers::Contains("outputs 1 and 2"));
+    CHECK_NOTHROW(export_images(
+        parse({"type=oci,tar=false,dest=a,name=a", "type=oci,tar=false,dest=a,name=b"}, dir), result, env));
+    CHECK(layout_store{dir / "a"}.entries().size() == 2);
+}
+
 TEST_CASE("without a way to registries several outputs do nothing either", "[several]") {
     temp_dir dir;
     default_env env;

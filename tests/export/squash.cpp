@@ -213,6 +213,24 @@ TEST_CASE("the table of contents of eStargz is no part of a squashed layer", "[s
     CHECK(export_it(squash(result, squash_scope::all, env)).names == names{{"a", "b"}});
 }
 
+TEST_CASE("a history that was given keeps its steps, of which those that were squashed made no layer",
+          "[squash]") {
+    auto const from = make_base();
+    memory_store const& stored = from.blobs;
+    build_result result{.layers = {stream({tar_file("b", "2")}), stream({tar_file("c", "3")})},
+                        .base = read_base(stored, from.root)};
+    result.config =
+        R"({"os":"linux","architecture":")" + read_config(result.base->config, "").platform.architecture +
+        R"(","history":[{"created_by":"1"},{"created_by":"2"},{"created_by":"b"},{"created_by":"c"}]})";
+    REQUIRE(result.base->layers.size() == 2);
+    auto const squashed = squash(result, squash_scope::above_base, env);
+    auto const document = parse_json(*squashed.config, "config");
+    auto const history = read_history(json_node{document, "config"}["history"]);
+    std::vector<bool> empty;
+    for (auto const& entry : history) empty.push_back(entry.empty_layer);
+    CHECK(empty == std::vector<bool>{false, false, true, true});
+}
+
 TEST_CASE("layers that cannot be squashed", "[squash]") {
     auto const from = make_base();
     memory_store const& stored = from.blobs;

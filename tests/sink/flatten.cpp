@@ -376,3 +376,29 @@ TEST_CASE("one layer does what many did", "[flatten]") {
     CHECK(compared > 700);
     CHECK(inexpressible < 80);
 }
+
+TEST_CASE("of a path that a layer has twice the last one counts", "[flatten]") {
+    auto const into = GENERATE(flattened::tree, flattened::changes);
+    CHECK(shown({{file("x", 1), file("y"), file("x", 2)}, {file("z")}}, into) == "y x z ");
+    CHECK(shown({{folder("a/", 0755), file("a/x"), folder("a/", 0700)}, {file("z")}}, into) ==
+          "a/" + std::to_string(0700) + " a/x z ");
+    std::vector<std::uint64_t> sizes;
+    flatten({{file("x", 1), file("x", 2), file("x", 3)}, {file("z")}}, into,
+            [&](tar_entry const& kept, std::size_t, std::size_t) { sizes.push_back(kept.size); });
+    CHECK(sizes == std::vector<std::uint64_t>{3, 1});
+    // What would not be as when they are extracted one after the other is refused.
+    for (auto const& twice : std::vector<layer>{{folder("p/"), file("p/q"), file("p")},
+                                                {file("p"), folder("p/")},
+                                                {file("a"), hard("b", "a"), file("a")},
+                                                {file("a"), hard("b", "a"), file("b")},
+                                                {file("a"), file("b"), hard("b", "a")}})
+        CHECK_THROWS_WITH(shown({twice, {file("z")}}, into), Catch::Matchers::Contains("twice in one layer"));
+}
+
+TEST_CASE("a single layer needs no survey", "[flatten]") {
+    layer_flattener flattener;
+    std::string names;
+    for (auto const& entry : layer{folder("a/", 0755), file("x", 1), folder("a/", 0700), file("x", 2)})
+        flattener.decide(0, entry, [&](tar_entry const& kept) { names += kept.name + " "; });
+    CHECK(names == "a/ x a/ x ");
+}

@@ -2,7 +2,9 @@
 #include <shiplap/export/exporter.hpp>
 #include <shiplap/layer/diff.hpp>
 #include <shiplap/layer/directory.hpp>
+#include <shiplap/layer/existing.hpp>
 #include <shiplap/sink/rootfs_tar.hpp>
+#include <shiplap/store/memory.hpp>
 
 #include "support/catch.hpp"
 #include "support/temp.hpp"
@@ -49,5 +51,22 @@ TEST_CASE("layers become the tar of what they leave", "[rootfs_tar]") {
 TEST_CASE("a failing export leaves no tar", "[rootfs_tar]") {
     temp_dir dir;
     CHECK_THROWS_AS(left_of(dir, {directory_layer{dir / "missing"}}), error);
+    CHECK_FALSE(std::filesystem::exists(dir / "out.tar"));
+}
+
+TEST_CASE("layers that are not what the configuration says are refused", "[rootfs_tar]") {
+    auto const count = GENERATE(std::size_t{1}, std::size_t{2});
+    temp_dir dir;
+    trees::write(dir / "tree/a", "1");
+    trees::write(dir / "other/b", "2");
+    memory_store store;
+    default_env env;
+    auto const truth = pack<sha256>(directory_layer{dir / "tree"}, zstd{}, store, env);
+    auto lie = pack<sha256>(directory_layer{dir / "other"}, zstd{}, store, env);
+    lie.diff_id = truth.diff_id;
+    memory_store const& stored = store;
+    std::vector<any_layer_source> layers{blob_in_store(stored, lie)};
+    if (count == 2) layers.insert(layers.begin(), blob_in_store(stored, truth));
+    CHECK_THROWS_AS(left_of(dir, layers), digest_mismatch);
     CHECK_FALSE(std::filesystem::exists(dir / "out.tar"));
 }

@@ -37,8 +37,10 @@ inline std::string csv_field(std::string_view text, std::size_t& index) {
         auto const start = index;
         while (index < text.size() && text[index] != ',') {
             if (text[index] == '"')
-                refuse_csv(text, index,
-                           "a quote inside an unquoted field; quote the whole field: \"key=value\"");
+                refuse_csv(
+                    text, index,
+                    "a quote inside an unquoted field; quote the whole field and double the quotes in it: "
+                    "\"key=a \"\"b\"\"\"");
             ++index;
         }
         return std::string{text.substr(start, index - start)};
@@ -55,7 +57,8 @@ inline std::string csv_field(std::string_view text, std::size_t& index) {
         }
     }
     if (++index < text.size() && text[index] != ',')
-        refuse_csv(text, index, "text after a closing quote; a comma must follow");
+        refuse_csv(text, index,
+                   "text after a closing quote; a comma must follow, and a quote in a value is doubled");
     return field;
 }
 
@@ -85,7 +88,10 @@ inline attributes parse_attributes(std::string_view text) {
         auto const field = detail::csv_field(text, index);
         auto const equals = field.find('=');
         if (equals == std::string::npos)
-            detail::refuse_csv(text, start, "invalid value " + printable(field) + "; expected key=value");
+            detail::refuse_csv(text, start,
+                               "invalid value " + printable(field) +
+                                   "; expected key=value, and a value with a comma quoted with its key: "
+                                   "\"name=a,b\"");
         auto key = detail::option_key(std::string_view{field}.substr(0, equals));
         if (key.empty()) detail::refuse_csv(text, start, "no key before '='");
         out.push_back({std::move(key), field.substr(equals + 1), start + 1});

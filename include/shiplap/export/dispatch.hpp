@@ -249,11 +249,30 @@ exported_image export_checked(export_spec const& spec, export_input const& input
     throw error{error_code::unsupported, "export", "", "unknown type of output"};
 }
 
+/// Throws error{unsupported} if files are asked for that are in a layer which is not here.
+inline void check_layers_are_here(export_spec const& spec, export_input const& input) {
+    bool const needs_files = has_files_only(spec.type) || (spec.unpack && !input.is_list);
+    auto const check = [&](any_layer_source const& layer) {
+        if (auto const stored = layer.stored(); needs_files && stored && stored->only_named)
+            throw error{error_code::unsupported, "unpack", stored->blob.digest.text(),
+                        "the layer is not here, only named by URLs, from which nothing is fetched"};
+    };
+    for (auto const& result : input.results) {
+        if (result.base) std::for_each(result.base->layers.begin(), result.base->layers.end(), check);
+        std::for_each(result.layers.begin(), result.layers.end(), check);
+    }
+}
+
 template <export_env Env>
 exported_image export_as(export_spec const& asked, export_input const& given, Env& env) {
     auto const spec = asked.named_after(given);
-    completed_input const all{spec, given};
-    static_cast<void>(plan_of(spec, all.input())); // before anything is opened
+    completed_input all{spec, given};
+    bool const is_index = plan_of(spec, all.input()).as_index; // throws before anything is opened
+    check_layers_are_here(spec, all.input());
+    if (is_index && spec.type == output_type::docker && spec.tar)
+        all.warnings.emplace_back(
+            "an archive with attestations has no manifest.json: only a Docker that keeps "
+            "its images in containerd can load it");
     auto image = export_checked(spec, all.input(), env);
     image.warnings.insert(image.warnings.begin(), all.warnings.begin(), all.warnings.end());
     return image;

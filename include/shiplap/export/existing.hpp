@@ -43,6 +43,7 @@ struct existing_image {
     std::vector<build_result> results{}; ///< in the order of the index
     bool is_list = false;                ///< an index, and not only because of attestations
     annotation_map index_annotations{};
+    annotation_map index_descriptor_annotations{};
     std::vector<std::string> warnings{}; ///< what was left out
 
     [[nodiscard]] export_input input() const { return {results, is_list}; }
@@ -99,6 +100,7 @@ class existing_reader {
         if (out_.results.empty()) refuse("this index holds no image that can be run");
         out_.is_list = out_.results.size() > 1 || out_.results.front().attestations.empty();
         out_.index_annotations = index->second.annotations;
+        out_.index_descriptor_annotations = named_by_itself(graph_.root).annotations;
         return std::move(out_);
     }
 
@@ -107,8 +109,14 @@ class existing_reader {
         throw error{error_code::not_found, "read image", graph_.root.digest.text(), std::move(reason)};
     }
 
+    // What an index.json says of the image, but for its names and when it was put there.
     static descriptor named_by_itself(descriptor root) {
-        root.annotations.clear(); // those of an index.json, which is no part of the image
+        std::erase_if(root.annotations, [](auto const& one) {
+            return one.first == "org.opencontainers.image.ref.name" ||
+                   one.first == "io.containerd.image.name" ||
+                   one.first == "org.opencontainers.image.created" ||
+                   one.first.starts_with("containerd.io/distribution.source.");
+        });
         root.platform.reset();
         return root;
     }
@@ -198,13 +206,17 @@ existing_image read_existing(std::shared_ptr<S> store, descriptor const& root) {
 /// Lets the index have the annotations that it had, where `options` say nothing else.
 inline void keep_index_annotations(export_options& options, existing_image const& image) {
     options.index_annotations.insert(image.index_annotations.begin(), image.index_annotations.end());
+    options.index_descriptor_annotations.insert(image.index_descriptor_annotations.begin(),
+                                                image.index_descriptor_annotations.end());
 }
 
 /// The same for a spec. Annotations need OCI's media types, so it takes these; if Docker's were asked for, a
 /// warning says that the annotations are left out. Mere files have none.
 inline void keep_index_annotations(export_spec& spec, existing_image const& image) {
     bool const is_files = spec.type == output_type::local || spec.type == output_type::tar;
-    if (image.index_annotations.empty() || is_files) return;
+    auto const& inside = image.index_annotations;
+    auto const& outside = image.index_descriptor_annotations;
+    if ((inside.empty() && outside.empty()) || is_files) return;
     if (spec.docker_types_asked) {
         spec.warnings.emplace_back(
             "Docker's media types have no place for the annotations of the index: they "
@@ -212,7 +224,8 @@ inline void keep_index_annotations(export_spec& spec, existing_image const& imag
         return;
     }
     spec.oci_types = true;
-    spec.index_annotations.insert(image.index_annotations.begin(), image.index_annotations.end());
+    spec.index_annotations.insert(inside.begin(), inside.end());
+    spec.index_descriptor_annotations.insert(outside.begin(), outside.end());
 }
 
 } // namespace shiplap

@@ -210,12 +210,7 @@ inline std::string rebased_config(base_image const& image, base_image const& old
         set("history", whole.empty() ? json(nullptr) : whole);
     }
     auto const [a, b] = std::pair{find_member(&below, "rootfs"), find_member(&under, "rootfs")};
-    if (!are_same(a, b)) {
-        std::vector<layer_blob> layers;
-        layers.reserve(diff_ids.size());
-        for (auto const& id : diff_ids) layers.push_back({.blob = {id, 0}, .diff_id = id});
-        set("rootfs", rootfs_json(layers));
-    }
+    if (!are_same(a, b)) set("rootfs", rootfs_json(diff_ids));
     return changed ? join_members(members) : image.config;
 }
 

@@ -5,7 +5,8 @@
 //
 // Every layer is read once, fetched once if it is in a registry, and packed once for each codec that one of the outputs
 // wants; all of them then take it from there. (Outputs that differ in the digest algorithm or rewrite times to another epoch want other bytes: a pass
-// for each of these.) Registries come last: nothing is pushed if any of the other outputs failed.
+// for each of these.) Registries come last, and of several each gets the content before any gets a tag: no tag moves
+// unless everything else has worked.
 
 #include <shiplap/export/dispatch.hpp>
 #include <shiplap/export/ready_layer.hpp>
@@ -170,22 +171,50 @@ inline std::string shared_folder(std::span<export_spec const> specs) {
     return std::filesystem::temp_directory_path().string();
 }
 
+/// Throws option_error for two outputs of which one would overwrite the other. A layout can take several.
+inline void check_destinations(std::span<export_spec const> specs) {
+    auto const place = [](export_spec const& spec) {
+        std::error_code ignored;
+        auto const path = std::filesystem::weakly_canonical(spec.destination, ignored);
+        return ignored || spec.destination == "-" ? spec.destination : path.string();
+    };
+    for (std::size_t i = 0; i < specs.size(); ++i)
+        for (std::size_t j = 0; j < i; ++j)
+            if (!specs[i].destination.empty() && place(specs[i]) == place(specs[j]) &&
+                (specs[i].tar || specs[j].tar))
+                throw option_error{"dest", specs[i].destination,
+                                   "outputs " + std::to_string(j + 1) + " and " + std::to_string(i + 1) +
+                                       " both go there; give each a place of its own"};
+}
+
+/// The same push without setting tags.
+inline export_spec untagged(export_spec spec) {
+    spec.push_by_digest = true;
+    for (auto& name : spec.names) name = name.without_tag();
+    return spec;
+}
+
 } // namespace detail
 
 /// Exports `what` as each of `specs` says; the results are in that order. When an output fails, those before it are
 /// there, but nothing has been pushed. Throws as export_image() does.
 template <export_env Env>
-std::vector<exported_image> export_images(std::span<export_spec const> specs, export_input const& what,
+std::vector<exported_image> export_images(std::span<export_spec const> asked, export_input const& what,
                                           Env& env) {
-    if (specs.size() == 1) return {export_image(specs.front(), what, env)};
+    if (asked.size() == 1) return {export_image(asked.front(), what, env)};
+    std::vector<export_spec> specs;
+    for (auto const& spec : asked) specs.push_back(spec.named_after(what));
+    detail::check_destinations(specs);
     for (auto const& spec : specs) {
         detail::check_push<Env>(spec);
         check_export(spec, what);
     }
+    if constexpr (lends_registries<Env>)
+        for (auto const& spec : specs)
+            if (spec.push) env.registries.sink(detail::push_target_of(spec)).connect(); // are they there?
     detail::shared_packing layers{detail::shared_folder(specs)};
     layers.pack(specs, what, env_ref{env});
 
-    std::vector<exported_image> images;
     auto const export_one = [&](export_spec const& spec, export_spec const& now) {
         auto const results = layers.results_for(spec, what);
         try {
@@ -195,6 +224,7 @@ std::vector<exported_image> export_images(std::span<export_spec const> specs, ex
             throw;
         }
     };
+    std::vector<exported_image> images;
     for (auto const& spec : specs) {
         auto local = spec;
         local.keep = detail::is_kept(spec, what);
@@ -203,12 +233,15 @@ std::vector<exported_image> export_images(std::span<export_spec const> specs, ex
         for (auto& warning : detail::compression_warnings(spec, what))
             images.back().warnings.push_back(std::move(warning));
     }
-    for (auto const& spec : specs) {
-        if (!spec.push) continue;
-        auto remote = spec;
+    auto const push = [&](export_spec const& spec, export_spec remote) {
         remote.keep = remote.unpack = false; // that has been done
         static_cast<void>(export_one(spec, remote));
-    }
+    };
+    auto const pushed = std::count_if(specs.begin(), specs.end(), [](auto const& spec) { return spec.push; });
+    for (auto const& spec : specs)
+        if (spec.push && pushed > 1) push(spec, detail::untagged(spec));
+    for (auto const& spec : specs)
+        if (spec.push) push(spec, spec);
     return images;
 }
 

@@ -78,7 +78,8 @@ namespace detail {
 inline void complete_names(export_spec& spec) {
     for (auto& name : spec.names) {
         if (spec.push_by_digest && (!name.tag().empty() || name.digest()))
-            throw option_error{"push-by-digest", "can't push tagged ref " + name.text() + " by digest"};
+            throw option_error{"push-by-digest",
+                               "can't push tagged ref " + name.text() + " by digest; leave the tag out"};
         if (!spec.push_by_digest) name = name.with_default_tag();
     }
 }
@@ -90,7 +91,8 @@ class spec_builder {
 
     void apply(attribute const& given) {
         if (given.key == "type") return;
-        if (auto const annotation = parse_annotation_key(given.key); annotation && is_image()) {
+        if (auto const annotation = parse_annotation_key(given.key)) {
+            if (!is_image()) refuse_for_type(given, images);
             annotate(*annotation, given.value);
             return;
         }
@@ -103,7 +105,7 @@ class spec_builder {
         if (rule == rules.end())
             throw option_error{given.key, "unknown option at position " + std::to_string(given.position) +
                                               "; the nearest known one is '" + nearest(given.key) + "'"};
-        if ((rule->types & static_cast<unsigned>(spec_.type)) == 0) refuse_for_type(given);
+        if ((rule->types & static_cast<unsigned>(spec_.type)) == 0) refuse_for_type(given, rule->types);
         (this->*rule->apply)(given.key, given.value);
     }
 
@@ -112,6 +114,11 @@ class spec_builder {
         choose_media_types();
         choose_names();
         choose_unpacking();
+        if (spec_.keep == false && !spec_.push)
+            spec_.warnings.emplace_back("store=false without push=true: the image is made and goes nowhere");
+        if (spec_.type == output_type::oci && oci_types_ == false)
+            spec_.warnings.emplace_back(
+                "oci-mediatypes=false has no effect: type=oci has OCI's, type=docker Docker's");
         if (spec_.type == output_type::local && (spec_.destination.empty() || spec_.destination == "-"))
             throw option_error{"dest", "type=local needs dest=<directory>"};
         if (spec_.destination.empty() && spec_.type != output_type::image) {
@@ -193,8 +200,8 @@ class spec_builder {
     void set_level(std::string const& key, std::string const& value) {
         level_ = parse_integer(value);
         if (!level_)
-            throw option_error{key,
-                               "non-integer value " + printable(value) + " specified for compression-level"};
+            throw option_error{key, "non-integer value " + printable(value) +
+                                        " specified for compression-level; give a whole number"};
     }
     void set_force(std::string const& key, std::string const& value) {
         try {
@@ -219,7 +226,14 @@ class spec_builder {
             throw option_error{key, "invalid source-date-epoch " + printable(value) +
                                         "; give whole seconds since 1970-01-01T00:00:00Z"};
     }
-    void set_config(std::string const&, std::string const& value) { spec_.config = value; }
+    void set_config(std::string const& key, std::string const& value) {
+        try {
+            static_cast<void>(platform_of_config(value, "value"));
+        } catch (error const& failure) {
+            throw option_error{key, failure.what()};
+        }
+        spec_.config = value;
+    }
 
     void annotate(annotation_key const& to, std::string const& value) {
         if (to.type != "manifest" && to.type != "manifest-descriptor" && to.type != "index" &&
@@ -316,12 +330,17 @@ class spec_builder {
                            "exporter option \"" + option + "\" conflicts with \"oci-mediatypes=false\""};
     }
 
-    [[noreturn]] void refuse_for_type(attribute const& given) const {
+    [[noreturn]] static void refuse_for_type(attribute const& given, unsigned types) {
         if (given.key == "dest")
-            throw option_error{given.key,
-                               "output " + printable(given.value) + " is not supported by image exporter"};
+            throw option_error{given.key, "output " + printable(given.value) +
+                                              " is not supported by image exporter; a file is made by "
+                                              "type=oci, docker or tar"};
+        std::string meant;
+        for (auto const& [type, name] : std::array<std::pair<unsigned, char const*>, 5>{
+                 {{1, "image or registry"}, {2, "oci"}, {4, "docker"}, {8, "local"}, {16, "tar"}}})
+            if ((types & type) != 0) meant += (meant.empty() ? "" : ", ") + std::string{name};
         throw option_error{given.key, "at position " + std::to_string(given.position) +
-                                          " has no meaning for this type of output"};
+                                          " has no meaning for this type of output, only for type=" + meant};
     }
 
     [[nodiscard]] static std::string nearest(std::string_view key) {
@@ -418,8 +437,10 @@ inline export_spec export_spec::named_after(export_input const& what) const {
                 out.names.push_back(std::move(name));
         }
     if (out.names.empty())
-        throw option_error{"name", "* stands for the names that the build brings, and it brings none; give "
-                                   "name=<name>:<tag>, or --tag"};
+        throw option_error{"name",
+                           "* stands for the names that the build or image brings, and it brings none; "
+                           "give name=<name>:<tag>, or for an export --tag"};
+    out.names_of_build = false;
     detail::complete_names(out);
     return out;
 }

@@ -60,13 +60,20 @@ struct staged_layer {
     [[nodiscard]] std::string const& description() const noexcept { return name; }
 };
 
-/// The configuration without a layer: all its history are steps that made none.
-inline std::string without_layers(std::string const& config) {
+/// The configuration of an image with so many layers and no more: what its history says of others are steps
+/// that made none.
+inline std::string with_layers(std::string const& config, std::size_t layers) {
     auto const* const subject = "configuration of the squashed image";
     auto const document = parse_json(config, subject);
     auto history = read_history(json_node{document, subject}["history"]);
-    if (history.empty()) return config;
-    for (auto& entry : history) entry.empty_layer = true;
+    auto const changed = [&] {
+        std::size_t seen = 0;
+        bool any = false;
+        for (auto& entry : history)
+            if (!entry.empty_layer && ++seen > layers) any = entry.empty_layer = true;
+        return any;
+    }();
+    if (!changed) return config;
     auto members = split_members(config);
     members["history"] = compact(to_json(history));
     return join_members(members);
@@ -98,11 +105,10 @@ class squasher {
         }
         auto out = result;
         out.layers = {squashed_layer{std::move(parts), std::move(flattener)}};
-        if (!all) return out;
-        if (out.base && !out.config)
+        if (all && out.base && !out.config)
             out.config = inherited_config(out.base->config, "configuration of the base image");
-        if (out.config) out.config = without_layers(*out.config);
-        out.base.reset();
+        if (out.config) out.config = with_layers(*out.config, all ? 0 : below);
+        if (all) out.base.reset();
         return out;
     }
 

@@ -145,9 +145,9 @@ inline std::string join_members(raw_members const& members) {
     return out + "}";
 }
 
-inline json rootfs_json(std::span<layer_blob const> layers) {
-    json ids(layers.empty() ? json::value_t::null : json::value_t::array); // as Go writes them
-    for (auto const& layer : layers) add_item(ids, json_text(layer.diff_id.text()));
+inline json rootfs_json(std::span<digest const> diff_ids) {
+    json ids(diff_ids.empty() ? json::value_t::null : json::value_t::array); // as Go writes them
+    for (auto const& id : diff_ids) add_item(ids, json_text(id.text()));
     auto out = empty_object();
     add_text(out, "type", "layers");
     add_member(out, "diff_ids", std::move(ids));
@@ -253,7 +253,9 @@ inline std::string finish_config(std::string_view text, std::string_view subject
     normalise_history(history, layers, now, warnings);
     if (epoch) clamp_history(history, *epoch, base);
 
-    members["rootfs"] = compact(detail::rootfs_json(layers));
+    std::vector<digest> diff_ids;
+    for (auto const& layer : layers) diff_ids.push_back(layer.diff_id);
+    members["rootfs"] = compact(detail::rootfs_json(diff_ids));
     members["history"] = history.empty() && !root["history"] ? "null" : compact(to_json(history));
     if (!root.has("created")) {
         json last(nullptr);

@@ -139,6 +139,14 @@ class reference {
         return out;
     }
 
+    /// The repository alone.
+    [[nodiscard]] reference without_tag() const {
+        auto out = *this;
+        out.tag_.clear();
+        out.digest_.reset();
+        return out;
+    }
+
     friend bool operator==(reference const&, reference const&) = default;
 
   private:

@@ -125,7 +125,14 @@ inline collected_garbage collect_garbage(std::string const& path, bool only_try 
     layout_store const layout{path};
     static_cast<void>(layout.entries()); // throws if there is no layout to lock
     folder_lock const lock{layout.path()};
-    auto needed = find_reachable(layout.entries(), layout);
+    auto needed = [&] {
+        try {
+            return find_reachable(layout.entries(), layout);
+        } catch (error& failure) {
+            failure.within("nothing was removed, for an image is damaged");
+            throw;
+        }
+    }();
     return detail::garbage_collector{layout.path(), std::move(needed), only_try}.run();
 }
 

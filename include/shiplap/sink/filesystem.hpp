@@ -12,12 +12,11 @@
 // Checked on the way: the bytes of each layer (by the source), its plain bytes against the diff_id of the
 // configuration (image-spec, config.md, "Layer DiffID"), and how far it may expand.
 
-#include <shiplap/codec/decode.hpp>
-#include <shiplap/digest/digest.hpp>
 #include <shiplap/image/config.hpp>
 #include <shiplap/image/media_types.hpp>
 #include <shiplap/sink/apply.hpp>
 #include <shiplap/sink/concept.hpp>
+#include <shiplap/sink/plain_layer.hpp>
 #include <shiplap/sink/staged_directory.hpp>
 #include <shiplap/store/graph.hpp>
 
@@ -33,73 +32,6 @@ struct filesystem_options {
     std::optional<shiplap::platform> platform{}; ///< which image of an index
     extraction_options extraction{};
 };
-
-namespace detail {
-
-/// Counts what is read.
-struct counting_source {
-    replayable_source_ref from;
-    std::uint64_t& count;
-    std::size_t read(bytes_span into) {
-        auto const n = from.read(into);
-        count += n;
-        return n;
-    }
-};
-
-/// The plain bytes of a layer: bounded in what they may expand to, and hashed.
-class plain_layer {
-  public:
-    /// Reads from `packed`, which holds a layer in this encoding; `subject` names it in messages.
-    plain_layer(replayable_source_ref packed, std::string_view encoding, digest expected,
-                extraction_limits const& limits, std::string subject)
-        : packed_{packed},
-          plain_{decode_as(encoding, any_byte_source{counting_source{packed, packed_size_}})},
-          expected_{std::move(expected)},
-          limits_{limits},
-          subject_{std::move(subject)},
-          hasher_{expected_} {}
-    plain_layer(plain_layer const&) = delete;
-    plain_layer& operator=(plain_layer const&) = delete;
-    ~plain_layer() = default;
-
-    std::size_t read(bytes_span into) {
-        auto const n = plain_.read(into);
-        size_ += n;
-        if (size_ > limits_.bytes) refuse("has more than " + std::to_string(limits_.bytes) + " plain bytes");
-        if (size_ > limits_.free_expansion && size_ / limits_.expansion > packed_size_)
-            refuse("expands to more than " + std::to_string(limits_.expansion) + " times its size");
-        hasher_.update(into.first(n));
-        return n;
-    }
-
-    /// Reads what is left; throws digest_mismatch if the bytes are not those of the diff_id.
-    void finish() {
-        null_sink drop;
-        transfer(*this, drop);
-        transfer(packed_, drop); // what the decoder left, so that the source verifies all of it
-        auto const found = hasher_.finish();
-        if (found != expected_)
-            throw digest_mismatch{"extract", subject_,
-                                  "unpacks to " + found.text() + ", its configuration says " +
-                                      expected_.text()};
-    }
-
-  private:
-    [[noreturn]] void refuse(std::string reason) const {
-        throw error{error_code::unsafe_entry, "decompress", subject_, std::move(reason)};
-    }
-
-    replayable_source_ref packed_;
-    std::uint64_t packed_size_ = 0, size_ = 0;
-    any_byte_source plain_;
-    digest expected_;
-    extraction_limits limits_;
-    std::string subject_;
-    digest_hasher hasher_;
-};
-
-} // namespace detail
 
 /// An arranging_sink.
 class filesystem_sink {
@@ -132,7 +64,7 @@ class filesystem_sink {
             throw error{error_code::unsupported, "extract", what.digest.text(),
                         "is not what arrange() wants next"};
         if (done_ == 0)
-            take_config(what, from);
+            diff_ids_ = detail::read_diff_ids(what, from, plan_.size() - 1);
         else
             take_layer(what, from);
         ++done_;
@@ -161,19 +93,6 @@ class filesystem_sink {
             if (problem.code() != error_code::not_found) throw;
             return select_platform(graph, host_platform());
         }
-    }
-
-    void take_config(descriptor const& what, replayable_source_ref from) {
-        if (what.size > max_document_size)
-            throw format_error{"read image config", what.digest.text(),
-                               "has more than " + std::to_string(max_document_size) + " bytes"};
-        string_sink text;
-        transfer(from, text);
-        diff_ids_ = read_config(text.text, what.digest.text()).diff_ids;
-        if (diff_ids_.size() != plan_.size() - 1)
-            throw format_error{"read image config", what.digest.text(),
-                               "has " + std::to_string(diff_ids_.size()) + " diff_ids for " +
-                                   std::to_string(plan_.size() - 1) + " layers"};
     }
 
     void take_layer(descriptor const& what, replayable_source_ref from) {

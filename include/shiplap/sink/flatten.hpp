@@ -38,6 +38,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -70,8 +71,10 @@ class layer_flattener {
         }
         bool const stays = !is_hidden(layer, path);
         if (stays && into_ == flattened::changes) note_folders_above(path);
+        note_repetition(layer, path, entry);
         if (entry.type == entry_type::directory) {
-            directories_.try_emplace(path, layer, entry);
+            auto const found = directories_.try_emplace(path, layer, entry).first;
+            if (found->second.first == layer) found->second.second = entry; // the last of several
             return;
         }
         if (entry.type == entry_type::hard_link)
@@ -85,11 +88,14 @@ class layer_flattener {
     /// Hands to `write(entry)` what is to be written for `entry`. At most one of that has a payload: its own.
     /// Call for all entries of all layers, bottom layer first. Throws error{unsupported} for a hard link to
     /// content that none of the layers has and one of them hides.
+    ///
+    /// Without a survey, which a single layer does not need, all that is no whiteout is written as it is.
     template <class Write>
     void decide(std::size_t layer, tar_entry entry, Write write) {
         ++layer;
         settle_links();
         auto const path = key_of(entry.name);
+        if (comes_again(layer, path)) return;
         auto const meaning = classify_whiteout(path);
         if (meaning.kind != whiteout_kind::none) {
             if (meaning.kind != whiteout_kind::ignored && into_ == flattened::changes)
@@ -158,6 +164,34 @@ class layer_flattener {
                (folder != directories_.end() && folder->second.first > layer);
     }
 
+    // --- paths that an archive has twice, as tar -r makes them: the last one counts
+
+    void note_repetition(std::size_t layer, std::string const& path, tar_entry const& entry) {
+        if (std::exchange(surveyed_, layer) != layer) {
+            here_.clear();
+            linked_.clear();
+        }
+        auto const is_file = entry.type != entry_type::directory && entry.type != entry_type::hard_link;
+        if (auto const [known, is_new] = here_.try_emplace(path, entry.type); !is_new) {
+            bool const was_directory = known->second == entry_type::directory;
+            if (entry.type == entry_type::directory && was_directory) return;
+            if (!is_file || was_directory || known->second == entry_type::hard_link || linked_.contains(path))
+                throw error{error_code::unsupported, "flatten", entry.name,
+                            "is there twice in one layer, as different things or with a hard link to the "
+                            "first; extract the layer and pack the tree instead"};
+            ++repeated_[{layer, path}];
+            known->second = entry.type;
+        }
+        if (entry.type == entry_type::hard_link) linked_.insert(key_of(entry.link_name));
+    }
+
+    bool comes_again(std::size_t layer, std::string const& path) {
+        auto const found = repeated_.find({layer, path});
+        if (found == repeated_.end() || found->second == 0) return false;
+        --found->second;
+        return true;
+    }
+
     // --- names that share a file
 
     void settle_links() {
@@ -183,7 +217,7 @@ class layer_flattener {
     /// An entry in the place of several, and what it says of the directory's content below the layers.
     template <class Write>
     void write_directory(std::string const& path, tar_entry entry, Write& write) {
-        if (!written_.insert(path).second) return;
+        if (!written_.insert(path).second && surveyed_ != 0) return;
         if (auto const found = directories_.find(path); found != directories_.end())
             entry = found->second.second;
         entry.name = path.empty() ? "./" : path + "/";
@@ -243,6 +277,11 @@ class layer_flattener {
     std::unordered_map<std::string, std::pair<std::size_t, tar_entry>> directories_; // topmost
     std::unordered_set<std::string>
         folders_; // what must be a directory in the result, for something is in it
+
+    std::size_t surveyed_ = 0;                         // the layer that is surveyed; 0: none was
+    std::unordered_map<std::string, entry_type> here_; // what that layer has
+    std::unordered_set<std::string> linked_;           // and what it has hard links to
+    std::map<std::pair<std::size_t, std::string>, std::size_t> repeated_; // entries before the last of a path
 
     detail::shared_names names_;
     std::unordered_set<std::string> written_; // directories, and what whiteouts are about

@@ -50,6 +50,7 @@ struct upload {
     std::uint64_t told = 0;               ///< as the last answer had it: quirks tell what is not so
     std::uint64_t told_first = 0;         ///< after the first PATCH: where a stuck range stays
     bool short_chunk = false;             ///< a chunk below the minimum came: it has to be the last
+    std::size_t told_by = 0;              ///< the request whose answer that was
     bool offset_unknown = false;          ///< a request was cut or its answer was: the client has to ask
     unsigned answers = 0;                 ///< number of the Location
     std::vector<std::string> locations{}; ///< path and query that the client may use, the latest at the end

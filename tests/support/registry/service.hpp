@@ -161,7 +161,9 @@ inline bool ends_with_reset(std::optional<fault_action> const& action) {
 inline void note_broken(core& c, request_record const& request) {
     if (request.kind != request_kind::patch_upload && request.kind != request_kind::put_upload) return;
     auto const found = c.held.uploads.find(request.reference);
-    if (found != c.held.uploads.end()) found->second->offset_unknown = true;
+    if (found == c.held.uploads.end()) return;
+    auto& session = *found->second;
+    if (session.told_by < request.number) session.offset_unknown = true; // else it has asked meanwhile
 }
 
 /// Serves the next request of a connection. False when the connection is to be closed.

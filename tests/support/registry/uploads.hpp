@@ -107,9 +107,10 @@ inline void add_location(core& c, request_record const& request, std::shared_ptr
     session->locations.push_back(latest);
     auto const told = session->told;
     session->offset_unknown = true; // until the answer is out
-    to.delivered = [before = std::move(to.delivered), session, latest, told] {
+    to.delivered = [before = std::move(to.delivered), session, latest, told, number = request.number] {
         session->locations = {latest};
         session->offset_unknown = false;
+        session->told_by = number;
         session->told = told;
         if (before) before();
     };
