@@ -128,8 +128,7 @@ class command_line {
             "\n\n"
             "The digest of the image is printed on standard output; with dest=- the archive\n"
             "goes there, and the digest to standard error.\n"
-            "Exit codes: 0 done, 1 failed, 2 wrong usage, 75 a retry may help, 128+n stopped by signal\n"
-            "n.\n"
+            "Exit codes: 0 done, 1 failed, 2 wrong usage, 75 a retry may help, 128+n signal n.\n"
             "\n"
             "Several --platform make an image for each: what follows one is for it, what stands before\n"
             "the first is for all.\n"
@@ -310,7 +309,7 @@ class command_line {
     }
 
     void declare_index() {
-        index_ = app_.add_subcommand("index", "make an index of images in a registry");
+        index_ = app_.add_subcommand("index", "make an index of images in a registry")->footer("");
         index_->require_subcommand(1);
         create_ = index_->add_subcommand("create", "join images that were pushed by digest");
         add_value(*create_, "NAME", name_, "", "what the index is called")->required();
@@ -333,7 +332,7 @@ class command_line {
     }
 
     void declare_store() {
-        store_ = app_.add_subcommand("store", "what is in the local image store");
+        store_ = app_.add_subcommand("store", "what is in the local image store")->footer("");
         store_->require_subcommand(1);
         list_ = store_->add_subcommand("ls", "list the images: names, digests, platforms, sizes");
         list_->add_flag("--json", as_json_, "as a JSON array");
