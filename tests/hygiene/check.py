@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Checks of the source as text: check.py include-order | umbrella | mirror | format CLANG_FORMAT
+"""Checks of the source as text: check.py include-order | umbrella | mirror | format CLANG_FORMAT |
+self-contained COMPILER
 
 Exit status: 0 fine, 1 findings (printed), 77 could not be checked here.
 """
 
+import concurrent.futures
+import os
 import pathlib
 import re
 import subprocess
@@ -104,7 +107,20 @@ def format_(tool="clang-format-14"):
     return [f"{pathlib.Path(path).relative_to(ROOT)}: run {tool} -i on it" for path in wrong]
 
 
-CHECKS = {"include-order": include_order, "umbrella": umbrella, "mirror": mirror, "format": format_}
+def self_contained(compiler):
+    """Every header compiles alone, without anything included before it."""
+    def complaints(path):
+        name = path.relative_to(HEADERS).as_posix()
+        result = subprocess.run([compiler, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic",
+                                 "-Wconversion", "-Wshadow", "-Werror", "-I", HEADERS, "-x", "c++", "-"],
+                                input=f"#include <{name}>\n", text=True, capture_output=True)
+        return [f"{name}: {result.stderr}"] if result.returncode else []
+
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return [complaint for found in pool.map(complaints, headers()) for complaint in found]
+
+
+CHECKS = {"self-contained": self_contained, "include-order": include_order, "umbrella": umbrella, "mirror": mirror, "format": format_}
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in CHECKS:
