@@ -4973,7 +4973,7 @@ class registry_sink {
 
         // Which names were moved, and which not, if there are several.
         std::string fate_of_tags(typename std::vector<tag_name>::iterator failed) const {
-            auto const what_failed = "failed to push " + printable(failed->full);
+            auto what_failed = "failed to push " + printable(failed->full);
             if (tags.size() == 1) return what_failed;
             std::string moved, left;
             for (auto tag = tags.begin(); tag != tags.end(); ++tag) {

@@ -123,7 +123,7 @@ struct packers {
 
 /// One pass over `source`, into all packers; returns what each has made.
 template <digest_algorithm D, layer_source L, class Env>
-std::vector<layer_blob> pack_with(std::span<std::unique_ptr<packer<D>> const> packers_, L const& source,
+std::vector<layer_blob> pack_with(std::span<std::unique_ptr<packer<D>> const> into, L const& source,
                                   tap<D>& plain, Env& env) {
     progress_ref const progress{env.progress};
     std::optional<std::uint64_t> total;
@@ -135,13 +135,14 @@ std::vector<layer_blob> pack_with(std::span<std::unique_ptr<packer<D>> const> pa
     newest_timestamp const time{timestamps_ref{env.timestamps}, &newest};
     meter metered{told};
     gather chunks;
-    packers<D> out{packers_};
+    packers<D> out{into};
     pipeline pipe{metered, chunks, plain, out};
     source.write_tar(pipe, layer_context{timestamps_ref{time}, progress});
     pipe.finish();
 
     std::vector<layer_blob> made;
-    for (auto const& one : packers_) {
+    made.reserve(into.size());
+    for (auto const& one : into) {
         made.push_back(one->commit(plain));
         made.back().created = newest;
         made.back().annotations.merge(rewrite_annotations(time.latest()));
@@ -175,6 +176,7 @@ std::vector<layer_blob> pack_each(L const& source, Ways const& ways, S& store, E
     executor_ref const executor{env.executor};
     tap<D> plain{executor};
     std::vector<std::unique_ptr<detail::packer<D>>> packers;
+    packers.reserve(std::size(ways));
     for (auto const& way : ways)
         packers.push_back(
             std::visit([&](auto const& how) { return detail::make_packer<D>(how, store, executor); }, way));

@@ -89,9 +89,9 @@ class shared_names {
 
     /// What the link `path`, which stays, is to link to; `path` itself if it got the content. `target` is what
     /// its entry says.
-    [[nodiscard]] std::string target_of(std::string const& path, std::string target) const {
+    [[nodiscard]] std::string target_of(std::string const& path, std::string const& target) const {
         auto const source = sources_.find(path);
-        return source == sources_.end() ? std::move(target) : source->second;
+        return source == sources_.end() ? target : source->second;
     }
 
   private:
