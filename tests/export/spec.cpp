@@ -236,6 +236,7 @@ TEST_CASE("what is wrong is named, with what would be right", "[spec]") {
          "cannot export annotations with \"oci-mediatypes=false\""},
         {"type=oci,annotation[toaster].a=b", "parse platform 'toaster'"},
         {"type=oci,attestation-inline=", "non-bool value specified for attestation-inline"},
+        {"typ=oci,dest=x", "the nearest known one is 'type'"},
         {"type=oci,annotation-layer.a=b", "unrecognized annotation type layer"},
         {"type=oci,annotation.a b=c", "is no annotation"},
         {"type=oci,name=App", "lower"},

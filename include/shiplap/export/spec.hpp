@@ -405,9 +405,15 @@ inline bool is_registry(attributes const& given) {
 
 inline output_type parse_output_type(attributes const& given) {
     auto const* const last = type_of(given);
-    if (last == nullptr)
+    if (last == nullptr) {
+        for (auto const& one : given)
+            if (edit_distance(one.key, "type") <= 2)
+                throw option_error{one.key,
+                                   "unknown option at position " + std::to_string(one.position) +
+                                       "; the nearest known one is 'type': --output requires type=<type>"};
         throw option_error{"type",
                            "--output requires type=<type>: image, registry, oci, docker, local or tar"};
+    }
     if (last->value == "image" || last->value == "registry") return output_type::image;
     if (last->value == "oci") return output_type::oci;
     if (last->value == "docker") return output_type::docker;
