@@ -10,7 +10,8 @@ folder=$(realpath "${1:-$(dirname "${BASH_SOURCE[0]}")/../include}")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 examples/install_packages.sh g++ cmake ninja-build \
-    libcrypto++-dev nlohmann-json3-dev librange-v3-dev zlib1g-dev libzstd-dev libcurl4-openssl-dev libcli11-dev
+    libcrypto++-dev nlohmann-json3-dev librange-v3-dev zlib1g-dev libzstd-dev libcurl4-openssl-dev libcli11-dev \
+    libdeflate-dev libisal-dev
 
 root=${SHIPLAP_BUILD_ROOT:-$PWD}
 mkdir -p "$root" 2>/dev/null || true

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Makes single_include/shiplap/*.hpp out of include/: a pure function of those files.
 
-    shiplap.hpp         the umbrella
-    shiplap_curl.hpp    what needs libcurl, on top of it
+    shiplap.hpp               the umbrella
+    shiplap_curl.hpp          what needs libcurl, on top of it
+    shiplap_libdeflate.hpp    what needs libdeflate, on top of it
+    shiplap_isal.hpp          what needs ISA-L, on top of it
 
     amalgamate.py            writes them
     amalgamate.py --check    compares; exit status 1 and a diff if it is out of date
@@ -79,17 +81,24 @@ class Amalgamation:
         ])
 
 
+# One for each library beyond the core: what it brings, and the header that has it all.
+COMPONENTS = {
+    "curl": ("What shiplap has for registries, which needs libcurl, in one header.", "registry/curl.hpp"),
+    "libdeflate": ("Deflate by libdeflate.", "codec/libdeflate_backend.hpp"),
+    "isal": ("Deflate by ISA-L.", "codec/isal_backend.hpp"),
+}
+
+
 def made():
     core = Amalgamation()
     core.add("shiplap/shiplap.hpp")
-    curl = Amalgamation(core.seen)
-    curl.add("shiplap/registry/curl.hpp")
-    curl.external -= core.external
-    return {
-        "shiplap.hpp": core.text("All of shiplap in one header."),
-        "shiplap_curl.hpp": curl.text("What shiplap has for registries, which needs libcurl, in one header.",
-                                      ["#include <shiplap/shiplap.hpp>", ""]),
-    }
+    files = {"shiplap.hpp": core.text("All of shiplap in one header.")}
+    for name, (purpose, header) in COMPONENTS.items():
+        extra = Amalgamation(core.seen)
+        extra.add("shiplap/" + header)
+        extra.external -= core.external
+        files[f"shiplap_{name}.hpp"] = extra.text(purpose, ["#include <shiplap/shiplap.hpp>", ""])
+    return files
 
 
 def main():

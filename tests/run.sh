@@ -12,6 +12,7 @@ cd "$here"
 packages=(
     g++ cmake ninja-build pkg-config
     libcrypto++-dev nlohmann-json3-dev librange-v3-dev zlib1g-dev libzstd-dev libcurl4-openssl-dev # the library
+    libdeflate-dev libisal-dev                                                # other backends of gzip
     libcli11-dev liblzma-dev                                                  # the command, an example
     catch2 libbenchmark-dev python3 python3-jsonschema                        # the tests
     clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14

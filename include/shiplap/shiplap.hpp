@@ -10,7 +10,10 @@
 #include <shiplap/bytes/gather.hpp>
 #include <shiplap/bytes/pipeline.hpp>
 #include <shiplap/bytes/progress.hpp>
+#include <shiplap/codec/any_backend.hpp>
 #include <shiplap/codec/block_queue.hpp>
+#include <shiplap/codec/block_writer.hpp>
+#include <shiplap/codec/compressor_pool.hpp>
 #include <shiplap/codec/concept.hpp>
 #include <shiplap/codec/decode.hpp>
 #include <shiplap/codec/deflate.hpp>
@@ -25,6 +28,7 @@
 #include <shiplap/codec/level.hpp>
 #include <shiplap/codec/packed_input.hpp>
 #include <shiplap/codec/uncompressed.hpp>
+#include <shiplap/codec/zlib_backend.hpp>
 #include <shiplap/codec/zstd.hpp>
 #include <shiplap/digest/concept.hpp>
 #include <shiplap/digest/digest.hpp>

@@ -1110,6 +1110,254 @@ pipeline(Parts&...) -> pipeline<Parts...>;
 
 } // namespace shiplap
 
+// === shiplap/codec/deflate.hpp ===
+
+// deflate: the compressor inside gzip and estargz, as a policy.
+//
+//   concept            expression                  meaning
+//   deflate_backend    b.name                      for compression-variant=... and messages: "zlib"
+//                      b.levels                    allowed levels, both ends included
+//                      b.compressor(level)         a block_compressor of such a level
+//   block_compressor   c.bound(size)               bytes that a block of `size` bytes may need, at most
+//                      c.compress(in, into) -> n   packs `in` into one complete raw deflate stream (RFC 1951, final bit
+//                                                  set) of n bytes; `into` has room for bound(in.size())
+//
+//   refinement         expression                  meaning
+//   checksummer        c.crc32(in)                 the CRC-32 of gzip (RFC 1952, section 8), where a library has a fast one
+//
+// A backend sees whole blocks of a few MiB at most and keeps no state between them, so that libraries without
+// streaming fit, and so that blocks compress in parallel. Its output depends on level and block alone. Level -1,
+// default_level, is the backend's own choice; what other numbers mean is the library's affair.
+//
+// Models: zlib_backend; libdeflate_backend and isal_backend, which need libraries of their own and one include each;
+// any_backend, for a choice at run time.
+
+namespace shiplap {
+
+/// Allowed compression levels, both ends included.
+struct level_range {
+    int lowest, highest;
+    [[nodiscard]] constexpr bool contains(int level) const noexcept {
+        return lowest <= level && level <= highest;
+    }
+    friend bool operator==(level_range, level_range) = default;
+};
+
+/// The level that leaves the choice to the backend.
+inline constexpr int default_level = -1;
+
+template <class C>
+concept block_bound = requires(C const& compressor, std::size_t size) {
+    { compressor.bound(size) } -> std::same_as<std::size_t>;
+};
+
+template <class C>
+concept block_packer = requires(C& compressor, bytes_view in, bytes_span into) {
+    { compressor.compress(in, into) } -> std::same_as<std::size_t>;
+};
+
+/// See the table above.
+template <class C>
+concept block_compressor = std::movable<C> && block_bound<C> && block_packer<C>;
+
+template <class C>
+concept checksummer = requires(C const& compressor, bytes_view in) {
+    { compressor.crc32(in) } -> std::same_as<std::uint32_t>;
+};
+
+template <class B>
+concept named_backend = requires(B const& backend) {
+    { backend.name } -> std::convertible_to<std::string_view>;
+};
+
+template <class B>
+concept leveled_backend = requires(B const& backend) {
+    { backend.levels } -> std::convertible_to<level_range>;
+};
+
+template <class B>
+using compressor_of = decltype(std::declval<B const&>().compressor(1));
+
+/// See the table above.
+template <class B>
+concept deflate_backend = std::copy_constructible<B> && named_backend<B> && leveled_backend<B> &&
+    block_compressor<compressor_of<B>>;
+
+} // namespace shiplap
+
+// === shiplap/codec/zlib_backend.hpp ===
+
+// zlib_backend: the reference implementation of deflate, everywhere at hand.
+
+namespace shiplap {
+
+namespace detail {
+
+/// The CRC-32 of gzip (RFC 1952, section 8), continued from `crc`.
+inline std::uint32_t crc32_of(bytes_view in, std::uint32_t crc = 0) {
+    return static_cast<std::uint32_t>(
+        ::crc32_z(crc, reinterpret_cast<Bytef const*>(in.data()), static_cast<z_size_t>(in.size())));
+}
+
+/// A raw deflate stream in zlib's hands. The z_stream stays where it is made: zlib keeps a pointer to it.
+class zlib_stream {
+  public:
+    explicit zlib_stream(int level) : z_{new z_stream{}} {
+        // 15: window of 32 KiB, negative for no wrapper. 8: zlib's default of about 256 KiB of state.
+        if (::deflateInit2(z_.get(), level, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+            throw std::bad_alloc{};
+    }
+
+    /// Ready for another stream of the same level.
+    void reset() { ::deflateReset(z_.get()); }
+
+    [[nodiscard]] std::size_t bound(std::size_t size) const { return ::deflateBound(z_.get(), size); }
+
+    /// Compresses `in` into the front of `into`, and moves that on behind what was written. Returns whether it got
+    /// through: if not, it wants more room.
+    bool compress(bytes_view& in, bytes_span& into, bool last) {
+        do {
+            auto const piece = in.first(std::min(in.size(), most));
+            auto const room = into.first(std::min(into.size(), most));
+            z_->next_in = const_cast<Bytef*>(reinterpret_cast<Bytef const*>(piece.data()));
+            z_->avail_in = static_cast<uInt>(piece.size());
+            z_->next_out = reinterpret_cast<Bytef*>(room.data());
+            z_->avail_out = static_cast<uInt>(room.size());
+            // Cannot fail: the stream is live.
+            ::deflate(z_.get(), last && piece.size() == in.size() ? Z_FINISH : Z_NO_FLUSH);
+            in = in.subspan(piece.size() - z_->avail_in);
+            into = into.subspan(room.size() - z_->avail_out);
+        } while (!in.empty() && !into.empty());
+        return in.empty() && z_->avail_out != 0;
+    }
+
+  private:
+    static constexpr std::size_t most = std::size_t{1} << 30; // zlib's sizes have 32 bits
+
+    struct closer {
+        void operator()(z_stream* z) const noexcept {
+            ::deflateEnd(z);
+            delete z;
+        }
+    };
+    std::unique_ptr<z_stream, closer> z_;
+};
+
+/// See deflate.hpp.
+class zlib_compressor {
+  public:
+    explicit zlib_compressor(int level) : stream_{level} {}
+
+    [[nodiscard]] std::size_t bound(std::size_t size) const { return stream_.bound(size); }
+
+    [[nodiscard]] std::size_t compress(bytes_view in, bytes_span into) {
+        stream_.reset();
+        auto const room = into.size();
+        stream_.compress(in, into, true);
+        return room - into.size();
+    }
+
+  private:
+    zlib_stream stream_;
+};
+
+/// The CRC-32 of `in`, by the compressor if it has a way of its own.
+template <block_compressor C>
+std::uint32_t checksum(C const& compressor, bytes_view in) {
+    if constexpr (checksummer<C>)
+        return compressor.crc32(in);
+    else
+        return crc32_of(in);
+}
+
+} // namespace detail
+
+/// Level 0 stores, 1 is fastest, 9 smallest; zlib itself takes 6.
+struct zlib_backend {
+    static constexpr std::string_view name = "zlib";
+    static constexpr level_range levels{default_level, 9};
+
+    [[nodiscard]] static detail::zlib_compressor compressor(int level) {
+        return detail::zlib_compressor{level};
+    }
+    friend bool operator==(zlib_backend, zlib_backend) = default;
+};
+
+} // namespace shiplap
+
+// === shiplap/codec/any_backend.hpp ===
+
+// any_backend: any deflate_backend as a value, for a choice at run time. Costs one indirect call a block.
+//
+//     basic_gzip<any_backend> how{.level = 9, .backend = zlib_backend{}};
+
+namespace shiplap {
+
+/// Owns any block_compressor; movable. A checksummer, whether that one is or not.
+class any_compressor {
+  public:
+    template <block_compressor C>
+        requires(!std::same_as<C, any_compressor>)
+    explicit any_compressor(C compressor) : self_{std::make_unique<model<C>>(std::move(compressor))} {}
+
+    [[nodiscard]] std::size_t bound(std::size_t size) const { return self_->bound(size); }
+    [[nodiscard]] std::size_t compress(bytes_view in, bytes_span into) { return self_->compress(in, into); }
+    [[nodiscard]] std::uint32_t crc32(bytes_view in) const { return self_->crc32(in); }
+
+  private:
+    struct base {
+        base() = default;
+        base(base const&) = delete;
+        base& operator=(base const&) = delete;
+        virtual ~base() = default;
+        [[nodiscard]] virtual std::size_t bound(std::size_t size) const = 0;
+        [[nodiscard]] virtual std::size_t compress(bytes_view in, bytes_span into) = 0;
+        [[nodiscard]] virtual std::uint32_t crc32(bytes_view in) const = 0;
+    };
+    template <class C>
+    struct model final : base {
+        explicit model(C what) : compressor{std::move(what)} {}
+        [[nodiscard]] std::size_t bound(std::size_t size) const override { return compressor.bound(size); }
+        [[nodiscard]] std::size_t compress(bytes_view in, bytes_span into) override {
+            return compressor.compress(in, into);
+        }
+        [[nodiscard]] std::uint32_t crc32(bytes_view in) const override {
+            return detail::checksum(compressor, in);
+        }
+        C compressor;
+    };
+    std::unique_ptr<base> self_;
+};
+
+/// A deflate_backend like the one that it was made of, zlib_backend by default. Two are equal that have the same name.
+class any_backend {
+  public:
+    any_backend() : any_backend{zlib_backend{}} {}
+
+    /// `B` is a policy without a state: its type alone is kept.
+    template <class B>
+        requires std::is_empty_v<B> && std::default_initializable<B> && deflate_backend<B>
+        any_backend(B) // NOLINT(google-explicit-constructor): a value conversion that loses nothing
+            : name{B::name}, levels{B::levels}, make_{[](int level) {
+                  return any_compressor{B{}.compressor(level)};
+              }} {}
+
+        std::string_view name;
+        level_range levels;
+
+        [[nodiscard]] any_compressor compressor(int level) const {
+            return make_(level);
+        }
+        friend bool operator==(any_backend const& a, any_backend const& b) {
+            return a.name == b.name;
+        }
+
+      private:
+        any_compressor (*make_)(int level);
+};
+
+} // namespace shiplap
+
 // === shiplap/codec/block_queue.hpp ===
 
 // block_queue: blocks of work that run on an executor and come back in order.
@@ -1119,7 +1367,7 @@ pipeline(Parts&...) -> pipeline<Parts...>;
 //     while (!queue.empty()) emit(queue.take());
 //
 // What is in flight is bounded twice: by number (a few blocks for every worker, so that none idles) and by
-// weight (at most 8 MiB a worker and 8 MiB). With an executor without workers run() is called inside post()
+// weight (about 7 MiB a worker and 16 MiB). With an executor without workers run() is called inside post()
 // and at most one block exists.
 //
 // A block that nobody has started when its turn comes is run by take() itself. So an encoder makes progress
@@ -1165,7 +1413,8 @@ class block_queue {
     [[nodiscard]] bool full() const noexcept {
         std::size_t const workers = executor_.concurrency();
         if (workers == 0) return !empty();
-        return slots_.size() > 2 * workers + 1 || (!empty() && weight_ > (workers + 1) * weight_per_worker);
+        return slots_.size() > 2 * workers + 1 ||
+               (!empty() && weight_ > base_weight + workers * weight_per_worker);
     }
 
     /// Waits for the oldest block; rethrows what its run() threw. Not for an empty queue.
@@ -1180,7 +1429,7 @@ class block_queue {
     }
 
   private:
-    static constexpr std::size_t weight_per_worker = 8 * 1024 * 1024;
+    static constexpr std::size_t base_weight = 16 * 1024 * 1024, weight_per_worker = 7 * 1024 * 1024;
     enum progress { waiting, running, done };
 
     struct slot {
@@ -1219,6 +1468,137 @@ class block_queue {
 
 } // namespace shiplap
 
+// === shiplap/codec/block_writer.hpp ===
+
+// block_writer: gathers plain bytes into blocks, has them packed on the executor, and gives them back in order. What all
+// codecs share that pack blocks which know nothing of each other.
+//
+//   a packing_block   meaning
+//   b.run()           packs: see block_queue.hpp
+//   b.reuse()         empty again, with the memory that it has
+//   b.another()       an empty one of the same kind
+
+namespace shiplap::detail {
+
+template <class B>
+concept packing_block = parallel_block<B> && requires(B& block) {
+    block.reuse();
+    { block.another() } -> std::same_as<B>;
+};
+
+/// Room for packed bytes, not initialised: a string would set all of it to zero first.
+class packed_bytes {
+  public:
+    /// What is free behind the bytes that it has.
+    [[nodiscard]] bytes_span room() noexcept { return {memory_.get() + size_, capacity_ - size_}; }
+    /// Takes over so many of the bytes of room().
+    void add(std::size_t size) noexcept { size_ += size; }
+    void add(bytes_view bytes) noexcept {
+        std::memcpy(memory_.get() + size_, bytes.data(), bytes.size());
+        size_ += bytes.size();
+    }
+
+    /// Empties it, and makes room for so many bytes.
+    void reset(std::size_t capacity) {
+        size_ = 0;
+        if (capacity <= capacity_) return;
+        memory_ = std::make_unique_for_overwrite<std::byte[]>(capacity);
+        capacity_ = capacity;
+    }
+
+    [[nodiscard]] bytes_view bytes() const noexcept { return {memory_.get(), size_}; }
+    [[nodiscard]] bytes_span bytes() noexcept { return {memory_.get(), size_}; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  private:
+    std::unique_ptr<std::byte[]> memory_;
+    std::size_t size_ = 0, capacity_ = 0;
+};
+
+template <packing_block Block>
+class block_writer {
+  public:
+    block_writer(executor_ref executor, Block first) : queue_{executor}, block_{std::move(first)} {}
+
+    /// The block that is being filled.
+    [[nodiscard]] Block& block() noexcept { return block_; }
+
+    /// Sends the block off; `emit(block)` is called for every block whose turn has come.
+    template <class Emit>
+    void post(Emit emit) {
+        auto next = spare_ ? std::move(*spare_) : block_.another();
+        spare_.reset();
+        queue_.post(std::exchange(block_, std::move(next)));
+        while (queue_.full()) emit_oldest(emit);
+    }
+
+    /// Waits for all blocks that were posted.
+    template <class Emit>
+    void drain(Emit emit) {
+        while (!queue_.empty()) emit_oldest(emit);
+    }
+
+  private:
+    template <class Emit>
+    void emit_oldest(Emit& emit) {
+        auto block = queue_.take();
+        emit(std::as_const(block));
+        block.reuse();
+        spare_ = std::move(block);
+    }
+
+    block_queue<Block> queue_;
+    Block block_;
+    std::optional<Block> spare_; // one comes back for each that goes
+};
+
+} // namespace shiplap::detail
+
+// === shiplap/codec/compressor_pool.hpp ===
+
+// compressor_pool: compressors are large and costly to make, so the blocks of an encoder lend them to each other. There
+// are never more than blocks that are packed at the same time.
+
+namespace shiplap::detail {
+
+/// `Make` is a callable without arguments. May be used on several threads at once.
+template <class Make>
+class compressor_pool {
+  public:
+    explicit compressor_pool(Make make) : make_{std::move(make)} {}
+
+    /// What `action(compressor)` returns. If it throws, nobody gets that compressor again.
+    template <class Action>
+    auto lend(Action action) {
+        auto mine = take();
+        auto result = action(mine);
+        std::lock_guard const lock{mutex_};
+        idle_.push_back(std::move(mine));
+        return result;
+    }
+
+  private:
+    using compressor = decltype(std::declval<Make const&>()());
+
+    compressor take() {
+        {
+            std::lock_guard const lock{mutex_};
+            if (!idle_.empty()) {
+                auto one = std::move(idle_.back());
+                idle_.pop_back();
+                return one;
+            }
+        }
+        return make_();
+    }
+
+    Make make_;
+    std::mutex mutex_;
+    std::vector<compressor> idle_;
+};
+
+} // namespace shiplap::detail
+
 // === shiplap/codec/concept.hpp ===
 
 // codec: how the tar of a layer is packed into a blob. A codec is a small aggregate of options, such as
@@ -1231,7 +1611,7 @@ class block_queue {
 //   C::decoder()            a byte_decoder, the inverse
 //
 //   refinement              expression               meaning
-//   leveled_codec           C::levels, c.level       allowed levels, inclusive; the level in use
+//   leveled_codec           c.levels(), c.level      allowed levels, inclusive; the level in use
 //   annotating_encoder      e.annotations()          after finish(): annotations for the layer's descriptor
 //   extending_encoder       e.write_extension(out)   after finish(): the plain bytes that the encoder added
 //                                                    behind its input, which the diff_id covers
@@ -1261,14 +1641,6 @@ namespace shiplap {
 /// Keys and values of descriptors and manifests, in byte order of the keys (image-spec, annotations.md).
 using annotation_map = std::map<std::string, std::string>;
 
-/// Allowed compression levels, both ends included.
-struct level_range {
-    int lowest, highest;
-    [[nodiscard]] constexpr bool contains(int level) const noexcept {
-        return lowest <= level && level <= highest;
-    }
-};
-
 template <class C>
 concept named_codec = requires {
     { C::name } -> std::convertible_to<std::string_view>;
@@ -1288,7 +1660,7 @@ concept codec =
 
 template <class C>
 concept leveled_codec = codec<C> && requires(C const& c) {
-    { C::levels } -> std::convertible_to<level_range>;
+    { c.levels() } -> std::same_as<level_range>;
     { c.level } -> std::convertible_to<int>;
 };
 
@@ -1460,11 +1832,13 @@ namespace shiplap::detail {
 /// Throws option_error unless the codec has the level that it was given.
 template <class C>
 void check_level(C const& how) {
-    if (C::levels.contains(how.level)) return;
-    throw option_error{"compression-level", std::to_string(how.level) + " is no level of " +
-                                                std::string{C::name} + ": it must be between " +
-                                                std::to_string(C::levels.lowest) + " and " +
-                                                std::to_string(C::levels.highest)};
+    level_range const allowed = how.levels();
+    if (allowed.contains(how.level)) return;
+    std::string name{C::name};
+    if constexpr (requires { how.backend.name; }) name += " by " + std::string{how.backend.name};
+    throw option_error{"compression-level", std::to_string(how.level) + " is no level of " + name +
+                                                ": it must be between " + std::to_string(allowed.lowest) +
+                                                " and " + std::to_string(allowed.highest)};
 }
 
 } // namespace shiplap::detail
@@ -1474,11 +1848,13 @@ void check_level(C const& how) {
 // zstd: packs better than gzip and unpacks several times faster (RFC 8878). Media types of zstd layers exist
 // only in OCI images, older engines cannot read them.
 //
-// One frame with a content checksum. Always libzstd's multi-thread path, which cuts the input into jobs of a
-// size that depends on the level alone: one worker and sixty-four write the same bytes (no worker would not).
-// The window is at most 8 MiB, which every decoder must offer (RFC 8878, section 3.1.1.1.2).
+// The output is one frame for every 8 MiB of input, the last one shorter, whatever the number of workers and the size
+// of the writes; an empty input is one empty frame. Each tells the size of its content and ends with a checksum. Its
+// window is all of it: 8 MiB, which every decoder must offer (RFC 8878, section 3.1.1.1.2), and more than libzstd takes at
+// low levels. That wins back what a cut every 8 MiB loses. Frames are packed in parallel, and can be unpacked so.
 //
-// libzstd brings its own threads: as many as the executor has workers, at least one.
+// libzstd's own workers are not used: they pack one frame, whose jobs each read again what stands before them, hash one
+// after the other, and stop whenever the thread that feeds them does something else.
 
 namespace shiplap {
 
@@ -1498,70 +1874,106 @@ inline bool is_zstd_frame(bytes_view head) {
     return text.size() >= 4 && (text[0] & 0xf0) == 0x50 && text.substr(1, 3) == "\x2a\x4d\x18";
 }
 
-/// Bytes of input that one worker packs at a time. About the window of the level: less would cost size and
-/// speed, as every job first reads what is before it in the window, more costs memory, of which a worker
-/// needs some three jobs.
-constexpr int zstd_job_size(int level) noexcept {
-    constexpr int mebibyte = 1024 * 1024;
-    return level < 9 ? 3 * mebibyte : level < 16 ? 4 * mebibyte : 16 * mebibyte;
-}
-
-} // namespace detail
-
-/// The encoder stage of zstd.
-class zstd_encoder {
+/// Packs frames of one level.
+class zstd_compressor {
   public:
-    zstd_encoder(unsigned workers, int level) : context_{::ZSTD_createCCtx()} {
+    explicit zstd_compressor(int level) : context_{::ZSTD_createCCtx()} {
         if (!context_) throw std::bad_alloc{};
         set(ZSTD_c_compressionLevel, level);
         set(ZSTD_c_checksumFlag, 1);
-        set(ZSTD_c_nbWorkers, static_cast<int>(workers));
-        set(ZSTD_c_jobSize, detail::zstd_job_size(level));
-        if (level > last_small_window) {
-            // The window and tables of that level; the search stays the harder one that was asked for.
-            set(ZSTD_c_windowLog, 23);
-            set(ZSTD_c_chainLog, 24);
-            set(ZSTD_c_hashLog, 22);
-        }
+        set(ZSTD_c_windowLog, 23);
     }
 
-    template <byte_sink Out>
-    void write(bytes_view in, Out& out) {
-        if (!in.empty()) pack(in, ZSTD_e_continue, out);
-    }
-
-    template <byte_sink Out>
-    void finish(Out& out) {
-        // Flushed first, so that the last job never is the last block of the frame: whether an input of whole
-        // jobs ends in a full block or an empty one would else depend on when the workers were ready.
-        pack({}, ZSTD_e_flush, out);
-        pack({}, ZSTD_e_end, out);
+    /// `into` has room for ZSTD_compressBound(in.size()) bytes.
+    [[nodiscard]] std::size_t compress(bytes_view in, bytes_span into) {
+        return zstd_checked(::ZSTD_compress2(context_.get(), into.data(), into.size(), in.data(), in.size()),
+                            "pack");
     }
 
   private:
-    static constexpr int last_small_window = 19; // beyond, windows of 32 MiB and more are usual
-
     void set(ZSTD_cParameter what, int value) {
-        detail::zstd_checked(::ZSTD_CCtx_setParameter(context_.get(), what, value), "pack");
-    }
-
-    template <byte_sink Out>
-    void pack(bytes_view in, ZSTD_EndDirective how, Out& out) {
-        ZSTD_inBuffer input{in.data(), in.size(), 0};
-        std::array<std::byte, 128 * 1024> space;
-        for (;;) {
-            ZSTD_outBuffer output{space.data(), space.size(), 0};
-            auto const left =
-                detail::zstd_checked(::ZSTD_compressStream2(context_.get(), &output, &input, how), "pack");
-            if (output.pos != 0) out.write(bytes_view{space}.first(output.pos));
-            if (how == ZSTD_e_continue ? input.pos == input.size : left == 0) return;
-        }
+        zstd_checked(::ZSTD_CCtx_setParameter(context_.get(), what, value), "pack");
     }
 
     struct closer {
         void operator()(ZSTD_CCtx* context) const noexcept { ::ZSTD_freeCCtx(context); }
     };
     std::unique_ptr<ZSTD_CCtx, closer> context_;
+};
+
+struct zstd_compressor_maker {
+    int level;
+    [[nodiscard]] zstd_compressor operator()() const { return zstd_compressor{level}; }
+};
+
+/// Plain bytes that become one frame. A packing_block.
+class zstd_block {
+  public:
+    using pool = compressor_pool<zstd_compressor_maker>;
+    explicit zstd_block(std::shared_ptr<pool> compressors) : compressors_{std::move(compressors)} {}
+
+    std::string plain;
+    packed_bytes packed; ///< set by run()
+
+    void run() {
+        packed.reset(::ZSTD_compressBound(plain.size()));
+        packed.add(compressors_->lend(
+            [this](zstd_compressor& one) { return one.compress(as_bytes(plain), packed.room()); }));
+    }
+    /// Memory for plain and packed bytes; of the latter only what is written to counts, seldom more than half.
+    [[nodiscard]] std::size_t weight() const noexcept { return plain.size() + plain.size() / 2; }
+
+    void reuse() { plain.clear(); }
+    [[nodiscard]] zstd_block another() const { return zstd_block{compressors_}; }
+
+  private:
+    std::shared_ptr<pool> compressors_;
+};
+
+} // namespace detail
+
+/// The encoder stage of zstd.
+class zstd_encoder {
+  public:
+    /// Plain bytes in a frame.
+    static constexpr std::size_t frame_size = std::size_t{8} * 1024 * 1024;
+
+    zstd_encoder(executor_ref executor, int level)
+        : blocks_{executor, detail::zstd_block{std::make_shared<detail::zstd_block::pool>(
+                                detail::zstd_compressor_maker{level})}} {}
+
+    template <byte_sink Out>
+    void write(bytes_view in, Out& out) {
+        while (!in.empty()) {
+            auto& plain = blocks_.block().plain;
+            auto const piece = in.first(std::min(in.size(), frame_size - plain.size()));
+            plain.reserve(frame_size);
+            plain.append(as_text(piece));
+            in = in.subspan(piece.size());
+            if (plain.size() == frame_size) post(out);
+        }
+    }
+
+    template <byte_sink Out>
+    void finish(Out& out) {
+        if (!posted_ || !blocks_.block().plain.empty()) post(out);
+        blocks_.drain(into(out));
+    }
+
+  private:
+    template <byte_sink Out>
+    static auto into(Out& out) {
+        return [&out](detail::zstd_block const& block) { out.write(block.packed.bytes()); };
+    }
+
+    template <byte_sink Out>
+    void post(Out& out) {
+        blocks_.post(into(out));
+        posted_ = true;
+    }
+
+    detail::block_writer<detail::zstd_block> blocks_;
+    bool posted_ = false;
 };
 
 /// A byte_decoder for zstd: one frame or more, skippable ones included (RFC 8878, section 3.1.2). The stream
@@ -1627,14 +2039,14 @@ class zstd_decoder {
 /// The codec. Levels are libzstd's own; 0 is its default, 3.
 struct zstd {
     static constexpr std::string_view name = "zstd", encoding = "zstd";
-    static constexpr level_range levels{0, 22};
 
     int level = 0;
 
+    [[nodiscard]] static constexpr level_range levels() { return {0, 22}; }
     /// Throws option_error for a level out of range.
     [[nodiscard]] zstd_encoder encoder(executor_ref executor) const {
         detail::check_level(*this);
-        return {std::max(1u, executor.concurrency()), level};
+        return {executor, level};
     }
     [[nodiscard]] static zstd_decoder decoder() { return {}; }
     friend bool operator==(zstd const&, zstd const&) = default;
@@ -1733,123 +2145,6 @@ inline any_byte_source decode_any(any_byte_source in) {
     auto const encoding = sniff_encoding(from.head());
     return detail::decode_headed(encoding, std::move(from));
 }
-
-} // namespace shiplap
-
-// === shiplap/codec/deflate.hpp ===
-
-// deflate: the compressor inside gzip and estargz, as a policy.
-//
-//   concept          expression                      meaning
-//   deflate_backend  B::name                         for messages: "zlib"
-//                    typename B::compressor{level}   movable; level 0 (stored) to 9
-//                    compressor.compress(in, out)    appends one complete raw deflate stream (RFC 1951, final
-//                                                    bit set) of `in` to the string `out`; may be called
-//                                                    again for the next block
-//
-// A backend sees whole blocks of a few MiB at most and keeps no state between them, so that libraries without
-// streaming fit, and so that blocks compress in parallel. Its output depends on level and block alone.
-//
-// Models: zlib_deflate.
-
-namespace shiplap {
-
-template <class C>
-concept block_compressor = std::constructible_from<C, int> && std::movable<C> &&
-    requires(C& compressor, bytes_view in, std::string& out) {
-    compressor.compress(in, out);
-};
-
-template <class B>
-concept named_backend = requires {
-    { B::name } -> std::convertible_to<std::string_view>;
-};
-
-template <class B>
-using compressor_of = typename B::compressor;
-
-/// See the table above.
-template <class B>
-concept deflate_backend = named_backend<B> && block_compressor<compressor_of<B>>;
-
-namespace detail {
-
-/// The CRC-32 of gzip (RFC 1952, section 8), continued from `crc`.
-inline std::uint32_t crc32_of(bytes_view in, std::uint32_t crc = 0) {
-    return static_cast<std::uint32_t>(
-        ::crc32_z(crc, reinterpret_cast<Bytef const*>(in.data()), static_cast<z_size_t>(in.size())));
-}
-
-/// A raw deflate stream in zlib's hands. The z_stream stays where it is made: zlib keeps a pointer to it.
-class zlib_stream {
-  public:
-    explicit zlib_stream(int level) : z_{new z_stream{}} {
-        // 15: window of 32 KiB, negative for no wrapper. 8: zlib's default of about 256 KiB of state.
-        if (::deflateInit2(z_.get(), level, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-            throw std::bad_alloc{};
-    }
-
-    /// Ready for another stream of the same level.
-    void reset() { ::deflateReset(z_.get()); }
-
-    /// Compresses `in`, appending to `out` what is ready: all that is left, if this is the `last` input.
-    void compress(bytes_view in, std::string& out, bool last) {
-        do {
-            auto const piece = in.first(std::min(in.size(), max_piece));
-            in = in.subspan(piece.size());
-            z_->next_in = const_cast<Bytef*>(reinterpret_cast<Bytef const*>(piece.data()));
-            z_->avail_in = static_cast<uInt>(piece.size());
-            run(out, last && in.empty() ? Z_FINISH : Z_NO_FLUSH);
-        } while (!in.empty());
-    }
-
-  private:
-    static constexpr std::size_t max_piece = std::size_t{1} << 30; // avail_in has 32 bits
-
-    void run(std::string& out, int flush) {
-        static constexpr std::size_t most_room = 256 * 1024;
-        // Address space for the worst case, memory only for what comes.
-        auto const bound = static_cast<std::size_t>(::deflateBound(z_.get(), z_->avail_in));
-        out.reserve(out.size() + bound);
-        auto const room = std::min(bound, most_room);
-        do {
-            auto const before = out.size();
-            out.resize(before + room);
-            z_->next_out = reinterpret_cast<Bytef*>(out.data() + before);
-            z_->avail_out = static_cast<uInt>(room);
-            ::deflate(z_.get(), flush); // cannot fail: the stream is live and there is room
-            out.resize(before + room - z_->avail_out);
-        } while (z_->avail_out == 0);
-    }
-
-    struct closer {
-        void operator()(z_stream* z) const noexcept {
-            ::deflateEnd(z);
-            delete z;
-        }
-    };
-    std::unique_ptr<z_stream, closer> z_;
-};
-
-} // namespace detail
-
-/// The reference implementation, everywhere at hand.
-struct zlib_deflate {
-    static constexpr std::string_view name = "zlib";
-
-    class compressor {
-      public:
-        explicit compressor(int level) : stream_{level} {}
-
-        void compress(bytes_view in, std::string& out) {
-            stream_.reset();
-            stream_.compress(in, out, true);
-        }
-
-      private:
-        detail::zlib_stream stream_;
-    };
-};
 
 } // namespace shiplap
 
@@ -2471,7 +2766,10 @@ class estargz_toc {
 // The gzip member (RFC 1952, section 2.3) and the block of work that makes several of them.
 //
 // A member is always written alike: no name, modification time 0, operating system 255 (unknown), so that its
-// bytes depend on content and level alone. Members stand one behind the other without a seam (section 2.2).
+// bytes depend on content, backend and level alone. Members stand one behind the other without a seam (section 2.2).
+//
+// A header may tell how long the deflate stream behind it is, in an extra field (section 2.3.1.1) that MiGz has, too:
+// "MZ" and four bytes. So a reader can find all members without inflating them, and then inflate them in parallel.
 
 namespace shiplap::detail {
 
@@ -2484,8 +2782,20 @@ inline std::string little_endian_32(std::uint32_t value) {
 /// The ten bytes in front of the deflate stream. `flags` is FLG, 4 announcing an extra field.
 inline std::string gzip_header(int level, char flags = 0) {
     // XFL: what compress/gzip of Go and zlib write, 2 for the smallest and 4 for the fastest level.
-    char const effort = level == 9 ? '\2' : level == 1 ? '\4' : '\0';
+    char const effort = level >= 9 ? '\2' : level == 1 ? '\4' : '\0';
     return {'\x1f', '\x8b', 8, flags, 0, 0, 0, 0, effort, '\xff'};
+}
+
+/// The same with room for the size of the deflate stream.
+inline std::string sized_gzip_header(int level) {
+    return gzip_header(level, 4).append("\x08\0MZ\x04\0\0\0\0\0", 10);
+}
+inline constexpr std::size_t largest_gzip_header = 20, gzip_trailer_size = 8;
+
+/// Enters that size in a member that begins with sized_gzip_header().
+inline void put_packed_size(bytes_span member, std::size_t size) {
+    auto const text = little_endian_32(static_cast<std::uint32_t>(size));
+    std::memcpy(member.data() + largest_gzip_header - text.size(), text.data(), text.size());
 }
 
 /// The eight bytes behind it: CRC-32 and size (modulo 2^32) of the plain bytes.
@@ -2501,131 +2811,136 @@ struct gzip_member {
     std::string digest = {}; ///< raw SHA-256
 };
 
-/// Plain bytes that become one member or more. A parallel_block.
+/// What all blocks of one encoder have in common.
+template <deflate_backend Backend>
+struct gzip_workshop {
+    gzip_workshop(Backend const& backend, int level_of_all, bool tell_sizes)
+        : level{level_of_all}, tells_sizes{tell_sizes}, compressors{{backend, level_of_all}} {}
+
+    struct maker {
+        Backend backend;
+        int level;
+        [[nodiscard]] auto operator()() const { return backend.compressor(level); }
+    };
+    int level;
+    bool tells_sizes; ///< in the headers of the members
+    compressor_pool<maker> compressors;
+};
+
+/// Plain bytes that become one member or more. A packing_block.
 template <deflate_backend Backend>
 class gzip_block {
   public:
-    explicit gzip_block(int level) : level_{level}, compressor_{level} {}
+    explicit gzip_block(std::shared_ptr<gzip_workshop<Backend>> shared) : shared_{std::move(shared)} {}
 
     std::string plain;                ///< all members' bytes, in order
     std::vector<gzip_member> members; ///< their plain sizes add up to plain.size()
-    std::string packed;               ///< set by run()
+    packed_bytes packed;              ///< set by run()
 
     void run() {
-        auto rest = as_bytes(plain);
-        for (auto& member : members) {
-            auto const content = rest.first(member.plain_size);
-            rest = rest.subspan(member.plain_size);
-            if (member.hashed_size != 0) {
-                sha256::hasher hasher;
-                hasher.update(content.first(member.hashed_size));
-                member.digest = hasher.finish();
+        shared_->compressors.lend([this](auto& compressor) {
+            std::size_t most = 0;
+            for (auto const& member : members)
+                most += compressor.bound(member.plain_size) + largest_gzip_header + gzip_trailer_size;
+            packed.reset(most);
+            auto rest = as_bytes(plain);
+            for (auto& member : members) {
+                auto const content = rest.first(member.plain_size);
+                rest = rest.subspan(member.plain_size);
+                if (member.hashed_size != 0) hash(member, content);
+                pack(compressor, member, content);
             }
-            auto const start = packed.size();
-            packed += gzip_header(level_);
-            compressor_.compress(content, packed);
-            packed += gzip_trailer(crc32_of(content), content.size());
-            member.packed_size = packed.size() - start;
-        }
+            return 0;
+        });
     }
 
     /// Memory for plain and packed bytes.
-    [[nodiscard]] std::size_t weight() const noexcept { return plain.capacity() + packed.capacity(); }
+    [[nodiscard]] std::size_t weight() const noexcept { return 2 * plain.size(); }
 
-    /// Empty again, with its compressor and buffers.
     void reuse() {
         plain.clear();
-        packed.clear();
         members.clear();
     }
+    [[nodiscard]] gzip_block another() const { return gzip_block{shared_}; }
 
   private:
-    int level_;
-    typename Backend::compressor compressor_;
+    static void hash(gzip_member& member, bytes_view content) {
+        sha256::hasher hasher;
+        hasher.update(content.first(member.hashed_size));
+        member.digest = hasher.finish();
+    }
+
+    void pack(auto& compressor, gzip_member& member, bytes_view content) {
+        auto const start = packed.size();
+        auto const header =
+            shared_->tells_sizes ? sized_gzip_header(shared_->level) : gzip_header(shared_->level);
+        packed.add(as_bytes(header));
+        auto const size = compressor.compress(content, packed.room());
+        packed.add(size);
+        packed.add(as_bytes(gzip_trailer(checksum(compressor, content), content.size())));
+        if (shared_->tells_sizes) put_packed_size(packed.bytes().subspan(start), size);
+        member.packed_size = packed.size() - start;
+    }
+
+    std::shared_ptr<gzip_workshop<Backend>> shared_;
 };
 
 /// A byte_sink that packs all it gets into one member, however long: for what may be too large for a block.
-/// Always zlib.
+/// Always zlib, at its nearest level.
 template <byte_sink Out>
 class gzip_member_sink {
   public:
-    gzip_member_sink(Out& out, int level) : out_{&out}, stream_{level}, packed_{gzip_header(level)} {}
+    gzip_member_sink(Out& out, int level)
+        : out_{&out}, stream_{std::min(level, zlib_backend::levels.highest)} {
+        out.write(as_bytes(gzip_header(level)));
+    }
 
     void write(bytes_view in) {
         crc_ = crc32_of(in, crc_);
         size_ += in.size();
-        stream_.compress(in, packed_, false);
-        if (packed_.size() >= transfer_size) push();
+        pack(in, false);
     }
 
     /// Ends the member. Call once.
     void finish() {
-        stream_.compress({}, packed_, true);
-        packed_ += gzip_trailer(crc_, size_);
-        push();
+        pack({}, true);
+        out_->write(bytes_view{packed_.get(), used_});
+        out_->write(as_bytes(gzip_trailer(crc_, size_)));
     }
 
     /// Plain bytes so far.
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
   private:
-    void push() {
-        out_->write(as_bytes(packed_));
-        packed_.clear();
+    void pack(bytes_view in, bool last) {
+        for (bool done = false; !done;) {
+            bytes_span room{packed_.get() + used_, transfer_size - used_};
+            done = stream_.compress(in, room, last);
+            used_ = transfer_size - room.size();
+            if (done) return;
+            out_->write(bytes_view{packed_.get(), used_});
+            used_ = 0;
+        }
     }
 
     Out* out_;
     zlib_stream stream_;
-    std::string packed_;
+    std::unique_ptr<std::byte[]> packed_ = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
+    std::size_t used_ = 0;
     std::uint32_t crc_ = 0;
     std::uint64_t size_ = 0;
 };
 
-/// Gathers plain bytes into blocks, has them packed on the executor, and gives the packed ones back in order.
 template <deflate_backend Backend>
-class gzip_writer {
-  public:
-    gzip_writer(executor_ref executor, int level) : queue_{executor}, level_{level}, block_{level} {}
+using gzip_writer = block_writer<gzip_block<Backend>>;
 
-    /// The block that is being filled.
-    gzip_block<Backend>& block() noexcept { return block_; }
-
-    /// Sends the block off; `emit(block)` is called for every block whose turn has come.
-    template <class Emit>
-    void post(Emit emit) {
-        // Made here, not by a worker: an allocator with a heap for each thread would keep what they return.
-        block_.packed.reserve(block_.plain.size() + block_.plain.size() / 512 + 64 * block_.members.size());
-        queue_.post(std::exchange(block_, take_spare()));
-        while (queue_.full()) emit_oldest(emit);
-    }
-
-    /// Waits for all blocks that were posted.
-    template <class Emit>
-    void drain(Emit emit) {
-        while (!queue_.empty()) emit_oldest(emit);
-    }
-
-  private:
-    template <class Emit>
-    void emit_oldest(Emit& emit) {
-        auto block = queue_.take();
-        emit(std::as_const(block));
-        block.reuse();
-        spare_ = std::move(block);
-    }
-
-    gzip_block<Backend> take_spare() {
-        if (!spare_) return gzip_block<Backend>{level_};
-        auto block = std::move(*spare_);
-        spare_.reset();
-        return block;
-    }
-
-    block_queue<gzip_block<Backend>> queue_;
-    int level_;
-    gzip_block<Backend> block_;
-    std::optional<gzip_block<Backend>> spare_; // one comes back for each that goes
-};
+/// A writer of gzip members.
+template <deflate_backend Backend>
+gzip_writer<Backend> make_gzip_writer(executor_ref executor, Backend const& backend, int level,
+                                      bool tell_sizes) {
+    return {executor,
+            gzip_block<Backend>{std::make_shared<gzip_workshop<Backend>>(backend, level, tell_sizes)}};
+}
 
 } // namespace shiplap::detail
 
@@ -3617,7 +3932,8 @@ namespace shiplap {
 template <deflate_backend Backend>
 class estargz_encoder {
   public:
-    estargz_encoder(executor_ref executor, int level) : blocks_{executor, level}, level_{level} {}
+    estargz_encoder(executor_ref executor, Backend const& backend, int level)
+        : blocks_{detail::make_gzip_writer(executor, backend, level, false)}, level_{level} {}
 
     /// Throws format_error if the bytes are no tar, error{unsupported} for a name that is not UTF-8 or an
     /// entry that has the name of the table of contents.
@@ -3759,7 +4075,7 @@ class estargz_encoder {
                 if (member.hashed_size != 0) toc_.add_chunk(packed_size_, member.digest);
                 packed_size_ += member.packed_size;
             }
-            out.write(as_bytes(block.packed));
+            out.write(block.packed.bytes());
         };
     }
 
@@ -3777,17 +4093,18 @@ class estargz_encoder {
 };
 
 /// The codec. Levels as those of gzip.
-template <deflate_backend Backend = zlib_deflate>
+template <deflate_backend Backend = zlib_backend>
 struct basic_estargz {
     static constexpr std::string_view name = "estargz", encoding = "gzip";
-    static constexpr level_range levels{0, 9};
 
-    int level = 6;
+    int level = default_level;
+    [[no_unique_address]] Backend backend{};
 
+    [[nodiscard]] constexpr level_range levels() const { return backend.levels; }
     /// Throws option_error for a level out of range.
     [[nodiscard]] estargz_encoder<Backend> encoder(executor_ref executor) const {
         detail::check_level(*this);
-        return {executor, level};
+        return {executor, backend, level};
     }
     [[nodiscard]] static gzip_decoder decoder() { return {}; }
     friend bool operator==(basic_estargz const&, basic_estargz const&) = default;
@@ -3994,7 +4311,9 @@ class estargz_payload {
 // and the size of the writes; an empty input is one empty member. The members cost about 0.1 % in size and
 // make packing parallel.
 //
-// Needs zlib; another deflate_backend may do the packing: basic_gzip<my_backend>{.level = 9}.
+// Each member tells its size in its header: see gzip_member.hpp.
+//
+// Needs zlib; another deflate_backend may do the packing: basic_gzip<libdeflate_backend>{.level = 9}.
 
 namespace shiplap {
 
@@ -4005,7 +4324,8 @@ class gzip_encoder {
     /// Plain bytes in a member.
     static constexpr std::size_t member_size = 1024 * 1024;
 
-    gzip_encoder(executor_ref executor, int level) : blocks_{executor, level} {}
+    gzip_encoder(executor_ref executor, Backend const& backend, int level)
+        : blocks_{detail::make_gzip_writer(executor, backend, level, true)} {}
 
     template <byte_sink Out>
     void write(bytes_view in, Out& out) {
@@ -4028,7 +4348,7 @@ class gzip_encoder {
   private:
     template <byte_sink Out>
     static auto into(Out& out) {
-        return [&out](detail::gzip_block<Backend> const& block) { out.write(as_bytes(block.packed)); };
+        return [&out](detail::gzip_block<Backend> const& block) { out.write(block.packed.bytes()); };
     }
 
     template <byte_sink Out>
@@ -4043,18 +4363,19 @@ class gzip_encoder {
     bool posted_ = false;
 };
 
-/// The codec. Level 0 stores, 1 is fastest, 9 smallest, 6 zlib's compromise.
-template <deflate_backend Backend = zlib_deflate>
+/// The codec. Levels are those of the backend; -1 leaves the choice to it.
+template <deflate_backend Backend = zlib_backend>
 struct basic_gzip {
     static constexpr std::string_view name = "gzip", encoding = "gzip";
-    static constexpr level_range levels{0, 9};
 
-    int level = 6;
+    int level = default_level;
+    [[no_unique_address]] Backend backend{};
 
+    [[nodiscard]] constexpr level_range levels() const { return backend.levels; }
     /// Throws option_error for a level out of range.
     [[nodiscard]] gzip_encoder<Backend> encoder(executor_ref executor) const {
         detail::check_level(*this);
-        return {executor, level};
+        return {executor, backend, level};
     }
     [[nodiscard]] static gzip_decoder decoder() { return {}; }
     friend bool operator==(basic_gzip const&, basic_gzip const&) = default;
@@ -4092,10 +4413,10 @@ struct identity_decoder {
 /// No compression. A level is accepted, as one option string may serve several codecs, and has no effect.
 struct uncompressed {
     static constexpr std::string_view name = "uncompressed", encoding = "";
-    static constexpr level_range levels{0, 22};
 
     int level = 0; ///< ignored
 
+    [[nodiscard]] static constexpr level_range levels() { return {default_level, 22}; }
     [[nodiscard]] identity_stage encoder(executor_ref) const noexcept { return {}; }
     [[nodiscard]] static identity_decoder decoder() noexcept { return {}; }
     friend bool operator==(uncompressed const&, uncompressed const&) = default;
@@ -9665,7 +9986,11 @@ struct policy_list {
     }
 };
 
-using builtin_codecs = policy_list<uncompressed, gzip, estargz, zstd>;
+/// With a backend that is chosen at run time.
+using any_gzip = basic_gzip<any_backend>;
+using any_estargz = basic_estargz<any_backend>;
+
+using builtin_codecs = policy_list<uncompressed, any_gzip, any_estargz, zstd>;
 using builtin_digests = policy_list<sha256, sha512>;
 
 } // namespace shiplap
@@ -9700,7 +10025,7 @@ struct export_spec {
     std::string dangling_prefix;  ///< adds the name <prefix>@<digest>; empty: none
     bool dangling_only_unnamed = false; ///< only if there is no other name
     bool canonical_names = false;       ///< the store also knows it as <name>@<digest>
-    builtin_codecs::variant codec = gzip{};
+    builtin_codecs::variant codec = any_gzip{};
     bool compression_asked = false;       ///< `codec` is not the default
     bool force_compression = false;       ///< also repack layers that come as blobs
     bool prefer_nondistributable = false; ///< keep layers that name URLs out of registries
@@ -9720,8 +10045,10 @@ struct export_spec {
     std::string store; ///< folder of the local image store, for type=image; empty: default_store()
     std::vector<std::string> warnings; ///< accepted, but the user should know
 
-    /// Checks and completes parsed attributes. Throws option_error; the message names the option.
-    static export_spec from(attributes const& given);
+    /// Checks and completes parsed attributes. `backends` are those that compression-variant can choose, at
+    /// least one; the first is the default of gzip and estargz. Throws option_error; the message names the option.
+    static export_spec from(attributes const& given,
+                            std::vector<any_backend> const& backends = {zlib_backend{}});
 
     /// With the names that `what` brings in the place of `*`, if that was asked for. Throws option_error if it
     /// brings none.
@@ -9743,7 +10070,9 @@ inline void complete_names(export_spec& spec) {
 /// Collects the attributes of one output; finish() draws the conclusions that need all of them.
 class spec_builder {
   public:
-    explicit spec_builder(output_type type) { spec_.type = type; }
+    spec_builder(output_type type, std::vector<any_backend> const& backends) : backends_{backends} {
+        spec_.type = type;
+    }
 
     void apply(attribute const& given) {
         if (given.key == "type") return;
@@ -9798,7 +10127,7 @@ class spec_builder {
     };
     static constexpr unsigned image = 1, archives = 2 | 4, images = image | archives, files = 8 | 16,
                               all = images | files;
-    static std::array<option_rule, 24> const rules;
+    static std::array<option_rule, 25> const rules;
 
     [[nodiscard]] bool is_image() const { return (static_cast<unsigned>(spec_.type) & images) != 0; }
 
@@ -9852,6 +10181,16 @@ class spec_builder {
                                         builtin_codecs::names()};
         spec_.codec = *found;
         spec_.compression_asked = true;
+    }
+    void set_variant(std::string const& key, std::string const& value) {
+        std::string known;
+        for (auto const& one : backends_) {
+            if (one.name == value) variant_ = one;
+            known += (known.empty() ? "" : ", ") + std::string{one.name};
+        }
+        if (!variant_ || variant_->name != value)
+            throw option_error{key, "unsupported compression variant " + printable(value) + "; known are " +
+                                        known};
     }
     void set_level(std::string const& key, std::string const& value) {
         level_ = parse_integer(value);
@@ -9923,6 +10262,11 @@ class spec_builder {
         std::visit(
             [this](auto& codec) {
                 using chosen = std::remove_reference_t<decltype(codec)>;
+                if constexpr (requires { codec.backend; })
+                    codec.backend = variant_.value_or(backends_.front());
+                else if (variant_)
+                    spec_.warnings.emplace_back("compression-variant has no effect on compression=" +
+                                                std::string{chosen::name});
                 if (!level_) return;
                 codec.level = static_cast<int>(std::clamp<std::int64_t>(*level_, -1'000'000, 1'000'000));
                 check_level(codec);
@@ -9954,7 +10298,7 @@ class spec_builder {
     }
 
     void choose_media_types() {
-        bool const is_estargz = std::holds_alternative<estargz>(spec_.codec),
+        bool const is_estargz = std::holds_alternative<any_estargz>(spec_.codec),
                    is_zstd = std::holds_alternative<zstd>(spec_.codec);
         if (compatibility_ == 10 && is_zstd)
             throw option_error{
@@ -10011,13 +10355,15 @@ class spec_builder {
     }
 
     export_spec spec_;
+    std::vector<any_backend> const& backends_;
+    std::optional<any_backend> variant_;
     std::optional<std::int64_t> level_;
     std::optional<bool> oci_types_, oci_artifact_, attestations_inline_;
     std::optional<int> compatibility_;
     bool annotated_ = false, needs_oci_annotations_ = false;
 };
 
-inline constexpr std::array<spec_builder::option_rule, 24> spec_builder::rules{{
+inline constexpr std::array<spec_builder::option_rule, 25> spec_builder::rules{{
     {"type", all, nullptr},
     {"dest", archives | files, &spec_builder::set_destination},
     {"tar", archives, &spec_builder::set<&export_spec::tar>},
@@ -10034,6 +10380,7 @@ inline constexpr std::array<spec_builder::option_rule, 24> spec_builder::rules{{
     {"name-canonical", image, &spec_builder::set<&export_spec::canonical_names>},
     {"compression", images, &spec_builder::set_compression},
     {"compression-level", images, &spec_builder::set_level},
+    {"compression-variant", images, &spec_builder::set_variant},
     {"force-compression", images, &spec_builder::set_force},
     {"prefer-nondist-layers", images, &spec_builder::set_strictly<&export_spec::prefer_nondistributable>},
     {"oci-mediatypes", images, &spec_builder::set_strictly<&spec_builder::oci_types_>},
@@ -10082,8 +10429,8 @@ inline output_type parse_output_type(attributes const& given) {
 
 } // namespace detail
 
-inline export_spec export_spec::from(attributes const& given) {
-    detail::spec_builder builder{detail::parse_output_type(given)};
+inline export_spec export_spec::from(attributes const& given, std::vector<any_backend> const& backends) {
+    detail::spec_builder builder{detail::parse_output_type(given), backends};
     for (auto const& attribute : given) builder.apply(attribute);
     if (detail::is_registry(given)) builder.apply({"push", "true"});
     return builder.finish();

@@ -40,7 +40,7 @@ struct decoder_that_returns_nothing : store_codec {
 };
 
 struct leveled : store_codec {
-    static constexpr level_range levels{1, 3};
+    [[nodiscard]] static constexpr level_range levels() { return {1, 3}; }
     int level = 2;
 };
 
@@ -68,8 +68,8 @@ TEST_CASE("the exemplar of a codec packs and unpacks") {
 }
 
 TEST_CASE("a level range includes both ends") {
-    CHECK(leveled::levels.contains(1));
-    CHECK(leveled::levels.contains(3));
-    CHECK_FALSE(leveled::levels.contains(0));
-    CHECK_FALSE(leveled::levels.contains(4));
+    CHECK(leveled::levels().contains(1));
+    CHECK(leveled::levels().contains(3));
+    CHECK_FALSE(leveled::levels().contains(0));
+    CHECK_FALSE(leveled::levels().contains(4));
 }

@@ -1,4 +1,5 @@
 #include <shiplap/codec/deflate.hpp>
+#include <shiplap/codec/zlib_backend.hpp>
 
 #include "codec/support.hpp"
 
@@ -7,74 +8,36 @@ using namespace codec_tests;
 namespace {
 
 struct nameless {
-    using compressor = zlib_deflate::compressor;
+    static constexpr level_range levels{0, 0};
+    [[nodiscard]] static auto compressor(int level) { return zlib_backend::compressor(level); }
 };
 
 struct without_levels {
     static constexpr std::string_view name = "none";
-    struct compressor {
-        void compress(bytes_view, std::string&) {}
-    };
+    [[nodiscard]] static auto compressor(int level) { return zlib_backend::compressor(level); }
 };
 
-static_assert(deflate_backend<zlib_deflate>);
+struct boundless {
+    static constexpr std::string_view name = "none";
+    static constexpr level_range levels{0, 0};
+    struct packer {
+        static std::size_t compress(bytes_view, bytes_span) { return 0; }
+    };
+    [[nodiscard]] static packer compressor(int) { return {}; }
+};
+
+static_assert(deflate_backend<zlib_backend>);
 static_assert(!deflate_backend<nameless>);
 static_assert(!deflate_backend<without_levels>);
-
-/// Inflates one raw deflate stream that must fill `packed` exactly.
-std::string inflated(std::string_view packed, std::size_t size) {
-    std::string out(size + 1, '\0');
-    z_stream z{};
-    REQUIRE(::inflateInit2(&z, -15) == Z_OK);
-    z.next_in = const_cast<Bytef*>(reinterpret_cast<Bytef const*>(packed.data()));
-    z.avail_in = static_cast<uInt>(packed.size());
-    z.next_out = reinterpret_cast<Bytef*>(out.data());
-    z.avail_out = static_cast<uInt>(out.size());
-    CHECK(::inflate(&z, Z_FINISH) == Z_STREAM_END);
-    CHECK(z.avail_in == 0);
-    out.resize(z.total_out);
-    ::inflateEnd(&z);
-    return out;
-}
+static_assert(!deflate_backend<boundless>);
+static_assert(!checksummer<detail::zlib_compressor>);
 
 } // namespace
 
-TEST_CASE("a compressor appends one complete stream for each block and keeps nothing") {
-    auto const level = GENERATE(0, 1, 6, 9);
-    zlib_deflate::compressor compressor{level};
-    for (auto const& content :
-         {std::string{}, std::string{"x"}, noise(100'000), prose(3 * mebibyte), prose(7)}) {
-        std::string out{"before"}, again;
-        compressor.compress(as_bytes(content), out);
-        CHECK(out.starts_with("before"));
-        CHECK(inflated(out.substr(6), content.size()) == content);
-        zlib_deflate::compressor{level}.compress(as_bytes(content), again);
-        CHECK(again == out.substr(6));
-    }
-}
-
-TEST_CASE("a compressor can be moved") {
-    zlib_deflate::compressor first{6};
-    std::string out;
-    first.compress(as_bytes("one"), out);
-    auto second = std::move(first);
-    out.clear();
-    second.compress(as_bytes("two"), out);
-    CHECK(inflated(out, 3) == "two");
-}
-
-TEST_CASE("a stream can be fed in pieces") {
-    auto const content = prose(2 * mebibyte);
-    detail::zlib_stream stream{6};
-    std::string out;
-    for (std::size_t at = 0; at < content.size(); at += 70'001)
-        stream.compress(as_bytes(std::string_view{content}.substr(at, 70'001)), out, false);
-    stream.compress({}, out, true);
-    CHECK(inflated(out, content.size()) == content);
-}
-
-TEST_CASE("the CRC is that of RFC 1952 and can be continued") {
-    CHECK(detail::crc32_of(as_bytes("123456789")) == 0xcbf43926);
-    CHECK(detail::crc32_of(as_bytes("6789"), detail::crc32_of(as_bytes("12345"))) == 0xcbf43926);
-    CHECK(detail::crc32_of({}) == 0);
+TEST_CASE("a range of levels holds both its ends") {
+    constexpr level_range levels{-1, 9};
+    CHECK(levels.contains(default_level));
+    CHECK(levels.contains(9));
+    CHECK_FALSE(levels.contains(-2));
+    CHECK_FALSE(levels.contains(10));
 }

@@ -249,5 +249,5 @@ TEST_CASE("estargz: a tar that is none, or ends early, is refused") {
 
 TEST_CASE("estargz: a level out of range is refused when the encoder is made") {
     CHECK_THROWS_AS(estargz{.level = 10}.encoder({}), option_error);
-    CHECK_THROWS_AS(estargz{.level = -1}.encoder({}), option_error);
+    CHECK_THROWS_AS(estargz{.level = -2}.encoder({}), option_error);
 }

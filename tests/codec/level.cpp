@@ -5,7 +5,7 @@
 namespace {
 struct some_codec {
     static constexpr std::string_view name = "some";
-    static constexpr shiplap::level_range levels{2, 5};
+    [[nodiscard]] static constexpr shiplap::level_range levels() { return {2, 5}; }
     int level;
 };
 } // namespace

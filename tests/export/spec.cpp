@@ -1,3 +1,4 @@
+#include <shiplap/codec/libdeflate_backend.hpp>
 #include <shiplap/export/spec.hpp>
 
 #include "support/catch.hpp"
@@ -67,6 +68,39 @@ TEST_CASE("levels", "[spec]") {
     auto const plain = spec_of("type=oci,compression=uncompressed,compression-level=22");
     REQUIRE(plain.warnings.size() == 1);
     CHECK_THAT(plain.warnings[0], contains("no effect"));
+}
+
+TEST_CASE("the backend of gzip and estargz is one of those that the caller has", "[spec]") {
+    std::vector<any_backend> const backends{libdeflate_backend{}, zlib_backend{}};
+    auto const backend_of = [](export_spec const& spec) {
+        return std::visit(
+            [](auto const& codec) {
+                if constexpr (requires { codec.backend; }) return std::string{codec.backend.name};
+                return std::string{"none"};
+            },
+            spec.codec);
+    };
+    auto const from = [&](std::string const& more) {
+        return export_spec::from(parse_attributes("type=oci" + more), backends);
+    };
+    CHECK(backend_of(spec_of("type=oci")) == "zlib");
+    CHECK(backend_of(from("")) == "libdeflate");
+    CHECK(backend_of(from(",compression=estargz")) == "libdeflate");
+    CHECK(backend_of(from(",compression-variant=zlib,compression=estargz")) == "zlib");
+    CHECK(backend_of(from(",compression-variant=libdeflate,compression-variant=zlib")) == "zlib");
+    CHECK(from(",compression-level=12").warnings.empty());
+    CHECK_THROWS_WITH(from(",compression-variant=zlib,compression-level=12"),
+                      contains("12 is no level of gzip by zlib: it must be between -1 and 9"));
+    for (std::string const text : {"isal", "", "Zlib", "zlib "})
+        CHECK_THROWS_WITH(
+            from(",compression-variant=" + text),
+            contains("unsupported compression variant " + text + "; known are libdeflate, zlib"));
+    for (std::string const codec : {"zstd", "uncompressed"}) {
+        auto const spec = from(",compression-variant=zlib,compression=" + codec);
+        CHECK(backend_of(spec) == "none");
+        REQUIRE(spec.warnings.size() == 1);
+        CHECK_THAT(spec.warnings[0], contains("compression-variant has no effect on compression=" + codec));
+    }
 }
 
 TEST_CASE("names are normalised", "[spec]") {
@@ -211,9 +245,9 @@ TEST_CASE("what is wrong is named, with what would be right", "[spec]") {
          "unsupported compression type brotli; known are uncompressed, gzip, estargz, zstd"},
         {"type=oci,compression=GZIP", "unsupported compression type GZIP"},
         {"type=oci,compression-level=10", "10"},
-        {"type=oci,compression=gzip,compression-level=-1", "between 0 and 9"},
+        {"type=oci,compression=gzip,compression-level=-2", "between -1 and 9"},
         {"type=oci,compression=zstd,compression-level=23", "between 0 and 22"},
-        {"type=oci,compression=uncompressed,compression-level=23", "between 0 and 22"},
+        {"type=oci,compression=uncompressed,compression-level=23", "between -1 and 22"},
         {"type=oci,compression-level=six", "non-integer value six specified for compression-level"},
         {"type=oci,compression-level=99999999999999999999", "non-integer value"},
         {"type=docker,oci-mediatypes=yes", "non-bool value specified for oci-mediatypes"},

@@ -20,8 +20,10 @@ LIBRARY = HEADERS / "shiplap"
 FOLDERS = ["bytes", "digest", "tar", "codec", "image", "store", "layer", "sink", "registry", "export"]
 # Root headers that everybody may include; the others sit on top of all folders.
 FOUNDATION = {"error.hpp", "version.hpp"}
-# Folders that the umbrella leaves out, because they need a library beyond the core, and the header that has them all.
+# Folders that the umbrella leaves out, because they need a library beyond the core, and the header that has them all;
+# and single headers of that kind.
 EXTRA_COMPONENTS = {"registry": "curl.hpp"}
+EXTRA_HEADERS = {"codec/libdeflate_backend.hpp", "codec/isal_backend.hpp"}
 
 
 def headers():
@@ -72,7 +74,8 @@ def gathers(gatherer, wanted):
 
 
 def umbrella():
-    core = [path for path in headers() if path.relative_to(LIBRARY).parts[0] not in EXTRA_COMPONENTS]
+    core = [path for path in headers() if path.relative_to(LIBRARY).parts[0] not in EXTRA_COMPONENTS and
+            path.relative_to(LIBRARY).as_posix() not in EXTRA_HEADERS]
     findings = gathers(LIBRARY / "shiplap.hpp", core)
     for folder, gatherer in EXTRA_COMPONENTS.items():
         findings += gathers(LIBRARY / folder / gatherer, sorted((LIBRARY / folder).glob("*.hpp")))

@@ -6,7 +6,7 @@
 //     while (!queue.empty()) emit(queue.take());
 //
 // What is in flight is bounded twice: by number (a few blocks for every worker, so that none idles) and by
-// weight (at most 8 MiB a worker and 8 MiB). With an executor without workers run() is called inside post()
+// weight (about 7 MiB a worker and 16 MiB). With an executor without workers run() is called inside post()
 // and at most one block exists.
 //
 // A block that nobody has started when its turn comes is run by take() itself. So an encoder makes progress
@@ -62,7 +62,8 @@ class block_queue {
     [[nodiscard]] bool full() const noexcept {
         std::size_t const workers = executor_.concurrency();
         if (workers == 0) return !empty();
-        return slots_.size() > 2 * workers + 1 || (!empty() && weight_ > (workers + 1) * weight_per_worker);
+        return slots_.size() > 2 * workers + 1 ||
+               (!empty() && weight_ > base_weight + workers * weight_per_worker);
     }
 
     /// Waits for the oldest block; rethrows what its run() threw. Not for an empty queue.
@@ -77,7 +78,7 @@ class block_queue {
     }
 
   private:
-    static constexpr std::size_t weight_per_worker = 8 * 1024 * 1024;
+    static constexpr std::size_t base_weight = 16 * 1024 * 1024, weight_per_worker = 7 * 1024 * 1024;
     enum progress { waiting, running, done };
 
     struct slot {

@@ -9,7 +9,7 @@
 //   C::decoder()            a byte_decoder, the inverse
 //
 //   refinement              expression               meaning
-//   leveled_codec           C::levels, c.level       allowed levels, inclusive; the level in use
+//   leveled_codec           c.levels(), c.level      allowed levels, inclusive; the level in use
 //   annotating_encoder      e.annotations()          after finish(): annotations for the layer's descriptor
 //   extending_encoder       e.write_extension(out)   after finish(): the plain bytes that the encoder added
 //                                                    behind its input, which the diff_id covers
@@ -36,6 +36,7 @@
 
 #include <shiplap/bytes/concept.hpp>
 #include <shiplap/bytes/executor.hpp>
+#include <shiplap/codec/deflate.hpp>
 
 #include <map>
 #include <string>
@@ -45,14 +46,6 @@ namespace shiplap {
 
 /// Keys and values of descriptors and manifests, in byte order of the keys (image-spec, annotations.md).
 using annotation_map = std::map<std::string, std::string>;
-
-/// Allowed compression levels, both ends included.
-struct level_range {
-    int lowest, highest;
-    [[nodiscard]] constexpr bool contains(int level) const noexcept {
-        return lowest <= level && level <= highest;
-    }
-};
 
 template <class C>
 concept named_codec = requires {
@@ -73,7 +66,7 @@ concept codec =
 
 template <class C>
 concept leveled_codec = codec<C> && requires(C const& c) {
-    { C::levels } -> std::convertible_to<level_range>;
+    { c.levels() } -> std::same_as<level_range>;
     { c.level } -> std::convertible_to<int>;
 };
 

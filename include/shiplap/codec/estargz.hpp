@@ -27,7 +27,8 @@ namespace shiplap {
 template <deflate_backend Backend>
 class estargz_encoder {
   public:
-    estargz_encoder(executor_ref executor, int level) : blocks_{executor, level}, level_{level} {}
+    estargz_encoder(executor_ref executor, Backend const& backend, int level)
+        : blocks_{detail::make_gzip_writer(executor, backend, level, false)}, level_{level} {}
 
     /// Throws format_error if the bytes are no tar, error{unsupported} for a name that is not UTF-8 or an
     /// entry that has the name of the table of contents.
@@ -169,7 +170,7 @@ class estargz_encoder {
                 if (member.hashed_size != 0) toc_.add_chunk(packed_size_, member.digest);
                 packed_size_ += member.packed_size;
             }
-            out.write(as_bytes(block.packed));
+            out.write(block.packed.bytes());
         };
     }
 
@@ -187,17 +188,18 @@ class estargz_encoder {
 };
 
 /// The codec. Levels as those of gzip.
-template <deflate_backend Backend = zlib_deflate>
+template <deflate_backend Backend = zlib_backend>
 struct basic_estargz {
     static constexpr std::string_view name = "estargz", encoding = "gzip";
-    static constexpr level_range levels{0, 9};
 
-    int level = 6;
+    int level = default_level;
+    [[no_unique_address]] Backend backend{};
 
+    [[nodiscard]] constexpr level_range levels() const { return backend.levels; }
     /// Throws option_error for a level out of range.
     [[nodiscard]] estargz_encoder<Backend> encoder(executor_ref executor) const {
         detail::check_level(*this);
-        return {executor, level};
+        return {executor, backend, level};
     }
     [[nodiscard]] static gzip_decoder decoder() { return {}; }
     friend bool operator==(basic_estargz const&, basic_estargz const&) = default;

@@ -5,7 +5,9 @@
 // and the size of the writes; an empty input is one empty member. The members cost about 0.1 % in size and
 // make packing parallel.
 //
-// Needs zlib; another deflate_backend may do the packing: basic_gzip<my_backend>{.level = 9}.
+// Each member tells its size in its header: see gzip_member.hpp.
+//
+// Needs zlib; another deflate_backend may do the packing: basic_gzip<libdeflate_backend>{.level = 9}.
 
 #include <shiplap/codec/gzip_decoder.hpp>
 #include <shiplap/codec/gzip_member.hpp>
@@ -22,7 +24,8 @@ class gzip_encoder {
     /// Plain bytes in a member.
     static constexpr std::size_t member_size = 1024 * 1024;
 
-    gzip_encoder(executor_ref executor, int level) : blocks_{executor, level} {}
+    gzip_encoder(executor_ref executor, Backend const& backend, int level)
+        : blocks_{detail::make_gzip_writer(executor, backend, level, true)} {}
 
     template <byte_sink Out>
     void write(bytes_view in, Out& out) {
@@ -45,7 +48,7 @@ class gzip_encoder {
   private:
     template <byte_sink Out>
     static auto into(Out& out) {
-        return [&out](detail::gzip_block<Backend> const& block) { out.write(as_bytes(block.packed)); };
+        return [&out](detail::gzip_block<Backend> const& block) { out.write(block.packed.bytes()); };
     }
 
     template <byte_sink Out>
@@ -60,18 +63,19 @@ class gzip_encoder {
     bool posted_ = false;
 };
 
-/// The codec. Level 0 stores, 1 is fastest, 9 smallest, 6 zlib's compromise.
-template <deflate_backend Backend = zlib_deflate>
+/// The codec. Levels are those of the backend; -1 leaves the choice to it.
+template <deflate_backend Backend = zlib_backend>
 struct basic_gzip {
     static constexpr std::string_view name = "gzip", encoding = "gzip";
-    static constexpr level_range levels{0, 9};
 
-    int level = 6;
+    int level = default_level;
+    [[no_unique_address]] Backend backend{};
 
+    [[nodiscard]] constexpr level_range levels() const { return backend.levels; }
     /// Throws option_error for a level out of range.
     [[nodiscard]] gzip_encoder<Backend> encoder(executor_ref executor) const {
         detail::check_level(*this);
-        return {executor, level};
+        return {executor, backend, level};
     }
     [[nodiscard]] static gzip_decoder decoder() { return {}; }
     friend bool operator==(basic_gzip const&, basic_gzip const&) = default;

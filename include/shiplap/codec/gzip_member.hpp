@@ -2,15 +2,19 @@
 // The gzip member (RFC 1952, section 2.3) and the block of work that makes several of them.
 //
 // A member is always written alike: no name, modification time 0, operating system 255 (unknown), so that its
-// bytes depend on content and level alone. Members stand one behind the other without a seam (section 2.2).
+// bytes depend on content, backend and level alone. Members stand one behind the other without a seam (section 2.2).
+//
+// A header may tell how long the deflate stream behind it is, in an extra field (section 2.3.1.1) that MiGz has, too:
+// "MZ" and four bytes. So a reader can find all members without inflating them, and then inflate them in parallel.
 
-#include <shiplap/codec/block_queue.hpp>
-#include <shiplap/codec/concept.hpp>
-#include <shiplap/codec/deflate.hpp>
+#include <shiplap/codec/block_writer.hpp>
+#include <shiplap/codec/compressor_pool.hpp>
+#include <shiplap/codec/zlib_backend.hpp>
 #include <shiplap/digest/sha2.hpp>
 
+#include <algorithm>
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,8 +30,20 @@ inline std::string little_endian_32(std::uint32_t value) {
 /// The ten bytes in front of the deflate stream. `flags` is FLG, 4 announcing an extra field.
 inline std::string gzip_header(int level, char flags = 0) {
     // XFL: what compress/gzip of Go and zlib write, 2 for the smallest and 4 for the fastest level.
-    char const effort = level == 9 ? '\2' : level == 1 ? '\4' : '\0';
+    char const effort = level >= 9 ? '\2' : level == 1 ? '\4' : '\0';
     return {'\x1f', '\x8b', 8, flags, 0, 0, 0, 0, effort, '\xff'};
+}
+
+/// The same with room for the size of the deflate stream.
+inline std::string sized_gzip_header(int level) {
+    return gzip_header(level, 4).append("\x08\0MZ\x04\0\0\0\0\0", 10);
+}
+inline constexpr std::size_t largest_gzip_header = 20, gzip_trailer_size = 8;
+
+/// Enters that size in a member that begins with sized_gzip_header().
+inline void put_packed_size(bytes_span member, std::size_t size) {
+    auto const text = little_endian_32(static_cast<std::uint32_t>(size));
+    std::memcpy(member.data() + largest_gzip_header - text.size(), text.data(), text.size());
 }
 
 /// The eight bytes behind it: CRC-32 and size (modulo 2^32) of the plain bytes.
@@ -43,130 +59,135 @@ struct gzip_member {
     std::string digest = {}; ///< raw SHA-256
 };
 
-/// Plain bytes that become one member or more. A parallel_block.
+/// What all blocks of one encoder have in common.
+template <deflate_backend Backend>
+struct gzip_workshop {
+    gzip_workshop(Backend const& backend, int level_of_all, bool tell_sizes)
+        : level{level_of_all}, tells_sizes{tell_sizes}, compressors{{backend, level_of_all}} {}
+
+    struct maker {
+        Backend backend;
+        int level;
+        [[nodiscard]] auto operator()() const { return backend.compressor(level); }
+    };
+    int level;
+    bool tells_sizes; ///< in the headers of the members
+    compressor_pool<maker> compressors;
+};
+
+/// Plain bytes that become one member or more. A packing_block.
 template <deflate_backend Backend>
 class gzip_block {
   public:
-    explicit gzip_block(int level) : level_{level}, compressor_{level} {}
+    explicit gzip_block(std::shared_ptr<gzip_workshop<Backend>> shared) : shared_{std::move(shared)} {}
 
     std::string plain;                ///< all members' bytes, in order
     std::vector<gzip_member> members; ///< their plain sizes add up to plain.size()
-    std::string packed;               ///< set by run()
+    packed_bytes packed;              ///< set by run()
 
     void run() {
-        auto rest = as_bytes(plain);
-        for (auto& member : members) {
-            auto const content = rest.first(member.plain_size);
-            rest = rest.subspan(member.plain_size);
-            if (member.hashed_size != 0) {
-                sha256::hasher hasher;
-                hasher.update(content.first(member.hashed_size));
-                member.digest = hasher.finish();
+        shared_->compressors.lend([this](auto& compressor) {
+            std::size_t most = 0;
+            for (auto const& member : members)
+                most += compressor.bound(member.plain_size) + largest_gzip_header + gzip_trailer_size;
+            packed.reset(most);
+            auto rest = as_bytes(plain);
+            for (auto& member : members) {
+                auto const content = rest.first(member.plain_size);
+                rest = rest.subspan(member.plain_size);
+                if (member.hashed_size != 0) hash(member, content);
+                pack(compressor, member, content);
             }
-            auto const start = packed.size();
-            packed += gzip_header(level_);
-            compressor_.compress(content, packed);
-            packed += gzip_trailer(crc32_of(content), content.size());
-            member.packed_size = packed.size() - start;
-        }
+            return 0;
+        });
     }
 
     /// Memory for plain and packed bytes.
-    [[nodiscard]] std::size_t weight() const noexcept { return plain.capacity() + packed.capacity(); }
+    [[nodiscard]] std::size_t weight() const noexcept { return 2 * plain.size(); }
 
-    /// Empty again, with its compressor and buffers.
     void reuse() {
         plain.clear();
-        packed.clear();
         members.clear();
     }
+    [[nodiscard]] gzip_block another() const { return gzip_block{shared_}; }
 
   private:
-    int level_;
-    typename Backend::compressor compressor_;
+    static void hash(gzip_member& member, bytes_view content) {
+        sha256::hasher hasher;
+        hasher.update(content.first(member.hashed_size));
+        member.digest = hasher.finish();
+    }
+
+    void pack(auto& compressor, gzip_member& member, bytes_view content) {
+        auto const start = packed.size();
+        auto const header =
+            shared_->tells_sizes ? sized_gzip_header(shared_->level) : gzip_header(shared_->level);
+        packed.add(as_bytes(header));
+        auto const size = compressor.compress(content, packed.room());
+        packed.add(size);
+        packed.add(as_bytes(gzip_trailer(checksum(compressor, content), content.size())));
+        if (shared_->tells_sizes) put_packed_size(packed.bytes().subspan(start), size);
+        member.packed_size = packed.size() - start;
+    }
+
+    std::shared_ptr<gzip_workshop<Backend>> shared_;
 };
 
 /// A byte_sink that packs all it gets into one member, however long: for what may be too large for a block.
-/// Always zlib.
+/// Always zlib, at its nearest level.
 template <byte_sink Out>
 class gzip_member_sink {
   public:
-    gzip_member_sink(Out& out, int level) : out_{&out}, stream_{level}, packed_{gzip_header(level)} {}
+    gzip_member_sink(Out& out, int level)
+        : out_{&out}, stream_{std::min(level, zlib_backend::levels.highest)} {
+        out.write(as_bytes(gzip_header(level)));
+    }
 
     void write(bytes_view in) {
         crc_ = crc32_of(in, crc_);
         size_ += in.size();
-        stream_.compress(in, packed_, false);
-        if (packed_.size() >= transfer_size) push();
+        pack(in, false);
     }
 
     /// Ends the member. Call once.
     void finish() {
-        stream_.compress({}, packed_, true);
-        packed_ += gzip_trailer(crc_, size_);
-        push();
+        pack({}, true);
+        out_->write(bytes_view{packed_.get(), used_});
+        out_->write(as_bytes(gzip_trailer(crc_, size_)));
     }
 
     /// Plain bytes so far.
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
   private:
-    void push() {
-        out_->write(as_bytes(packed_));
-        packed_.clear();
+    void pack(bytes_view in, bool last) {
+        for (bool done = false; !done;) {
+            bytes_span room{packed_.get() + used_, transfer_size - used_};
+            done = stream_.compress(in, room, last);
+            used_ = transfer_size - room.size();
+            if (done) return;
+            out_->write(bytes_view{packed_.get(), used_});
+            used_ = 0;
+        }
     }
 
     Out* out_;
     zlib_stream stream_;
-    std::string packed_;
+    std::unique_ptr<std::byte[]> packed_ = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
+    std::size_t used_ = 0;
     std::uint32_t crc_ = 0;
     std::uint64_t size_ = 0;
 };
 
-/// Gathers plain bytes into blocks, has them packed on the executor, and gives the packed ones back in order.
 template <deflate_backend Backend>
-class gzip_writer {
-  public:
-    gzip_writer(executor_ref executor, int level) : queue_{executor}, level_{level}, block_{level} {}
+using gzip_writer = block_writer<gzip_block<Backend>>;
 
-    /// The block that is being filled.
-    gzip_block<Backend>& block() noexcept { return block_; }
-
-    /// Sends the block off; `emit(block)` is called for every block whose turn has come.
-    template <class Emit>
-    void post(Emit emit) {
-        // Made here, not by a worker: an allocator with a heap for each thread would keep what they return.
-        block_.packed.reserve(block_.plain.size() + block_.plain.size() / 512 + 64 * block_.members.size());
-        queue_.post(std::exchange(block_, take_spare()));
-        while (queue_.full()) emit_oldest(emit);
-    }
-
-    /// Waits for all blocks that were posted.
-    template <class Emit>
-    void drain(Emit emit) {
-        while (!queue_.empty()) emit_oldest(emit);
-    }
-
-  private:
-    template <class Emit>
-    void emit_oldest(Emit& emit) {
-        auto block = queue_.take();
-        emit(std::as_const(block));
-        block.reuse();
-        spare_ = std::move(block);
-    }
-
-    gzip_block<Backend> take_spare() {
-        if (!spare_) return gzip_block<Backend>{level_};
-        auto block = std::move(*spare_);
-        spare_.reset();
-        return block;
-    }
-
-    block_queue<gzip_block<Backend>> queue_;
-    int level_;
-    gzip_block<Backend> block_;
-    std::optional<gzip_block<Backend>> spare_; // one comes back for each that goes
-};
+/// A writer of gzip members.
+template <deflate_backend Backend>
+gzip_writer<Backend> make_gzip_writer(executor_ref executor, Backend const& backend, int level,
+                                      bool tell_sizes) {
+    return {executor,
+            gzip_block<Backend>{std::make_shared<gzip_workshop<Backend>>(backend, level, tell_sizes)}};
+}
 
 } // namespace shiplap::detail

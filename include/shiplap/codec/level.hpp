@@ -11,11 +11,13 @@ namespace shiplap::detail {
 /// Throws option_error unless the codec has the level that it was given.
 template <class C>
 void check_level(C const& how) {
-    if (C::levels.contains(how.level)) return;
-    throw option_error{"compression-level", std::to_string(how.level) + " is no level of " +
-                                                std::string{C::name} + ": it must be between " +
-                                                std::to_string(C::levels.lowest) + " and " +
-                                                std::to_string(C::levels.highest)};
+    level_range const allowed = how.levels();
+    if (allowed.contains(how.level)) return;
+    std::string name{C::name};
+    if constexpr (requires { how.backend.name; }) name += " by " + std::string{how.backend.name};
+    throw option_error{"compression-level", std::to_string(how.level) + " is no level of " + name +
+                                                ": it must be between " + std::to_string(allowed.lowest) +
+                                                " and " + std::to_string(allowed.highest)};
 }
 
 } // namespace shiplap::detail

@@ -27,10 +27,10 @@ struct identity_decoder {
 /// No compression. A level is accepted, as one option string may serve several codecs, and has no effect.
 struct uncompressed {
     static constexpr std::string_view name = "uncompressed", encoding = "";
-    static constexpr level_range levels{0, 22};
 
     int level = 0; ///< ignored
 
+    [[nodiscard]] static constexpr level_range levels() { return {default_level, 22}; }
     [[nodiscard]] identity_stage encoder(executor_ref) const noexcept { return {}; }
     [[nodiscard]] static identity_decoder decoder() noexcept { return {}; }
     friend bool operator==(uncompressed const&, uncompressed const&) = default;

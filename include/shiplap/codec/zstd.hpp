@@ -2,12 +2,16 @@
 // zstd: packs better than gzip and unpacks several times faster (RFC 8878). Media types of zstd layers exist
 // only in OCI images, older engines cannot read them.
 //
-// One frame with a content checksum. Always libzstd's multi-thread path, which cuts the input into jobs of a
-// size that depends on the level alone: one worker and sixty-four write the same bytes (no worker would not).
-// The window is at most 8 MiB, which every decoder must offer (RFC 8878, section 3.1.1.1.2).
+// The output is one frame for every 8 MiB of input, the last one shorter, whatever the number of workers and the size
+// of the writes; an empty input is one empty frame. Each tells the size of its content and ends with a checksum. Its
+// window is all of it: 8 MiB, which every decoder must offer (RFC 8878, section 3.1.1.1.2), and more than libzstd takes at
+// low levels. That wins back what a cut every 8 MiB loses. Frames are packed in parallel, and can be unpacked so.
 //
-// libzstd brings its own threads: as many as the executor has workers, at least one.
+// libzstd's own workers are not used: they pack one frame, whose jobs each read again what stands before them, hash one
+// after the other, and stop whenever the thread that feeds them does something else.
 
+#include <shiplap/codec/block_writer.hpp>
+#include <shiplap/codec/compressor_pool.hpp>
 #include <shiplap/codec/concept.hpp>
 #include <shiplap/codec/level.hpp>
 #include <shiplap/codec/packed_input.hpp>
@@ -17,7 +21,6 @@
 #include <zstd_errors.h>
 
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <new>
 #include <string>
@@ -40,70 +43,106 @@ inline bool is_zstd_frame(bytes_view head) {
     return text.size() >= 4 && (text[0] & 0xf0) == 0x50 && text.substr(1, 3) == "\x2a\x4d\x18";
 }
 
-/// Bytes of input that one worker packs at a time. About the window of the level: less would cost size and
-/// speed, as every job first reads what is before it in the window, more costs memory, of which a worker
-/// needs some three jobs.
-constexpr int zstd_job_size(int level) noexcept {
-    constexpr int mebibyte = 1024 * 1024;
-    return level < 9 ? 3 * mebibyte : level < 16 ? 4 * mebibyte : 16 * mebibyte;
-}
-
-} // namespace detail
-
-/// The encoder stage of zstd.
-class zstd_encoder {
+/// Packs frames of one level.
+class zstd_compressor {
   public:
-    zstd_encoder(unsigned workers, int level) : context_{::ZSTD_createCCtx()} {
+    explicit zstd_compressor(int level) : context_{::ZSTD_createCCtx()} {
         if (!context_) throw std::bad_alloc{};
         set(ZSTD_c_compressionLevel, level);
         set(ZSTD_c_checksumFlag, 1);
-        set(ZSTD_c_nbWorkers, static_cast<int>(workers));
-        set(ZSTD_c_jobSize, detail::zstd_job_size(level));
-        if (level > last_small_window) {
-            // The window and tables of that level; the search stays the harder one that was asked for.
-            set(ZSTD_c_windowLog, 23);
-            set(ZSTD_c_chainLog, 24);
-            set(ZSTD_c_hashLog, 22);
-        }
+        set(ZSTD_c_windowLog, 23);
     }
 
-    template <byte_sink Out>
-    void write(bytes_view in, Out& out) {
-        if (!in.empty()) pack(in, ZSTD_e_continue, out);
-    }
-
-    template <byte_sink Out>
-    void finish(Out& out) {
-        // Flushed first, so that the last job never is the last block of the frame: whether an input of whole
-        // jobs ends in a full block or an empty one would else depend on when the workers were ready.
-        pack({}, ZSTD_e_flush, out);
-        pack({}, ZSTD_e_end, out);
+    /// `into` has room for ZSTD_compressBound(in.size()) bytes.
+    [[nodiscard]] std::size_t compress(bytes_view in, bytes_span into) {
+        return zstd_checked(::ZSTD_compress2(context_.get(), into.data(), into.size(), in.data(), in.size()),
+                            "pack");
     }
 
   private:
-    static constexpr int last_small_window = 19; // beyond, windows of 32 MiB and more are usual
-
     void set(ZSTD_cParameter what, int value) {
-        detail::zstd_checked(::ZSTD_CCtx_setParameter(context_.get(), what, value), "pack");
-    }
-
-    template <byte_sink Out>
-    void pack(bytes_view in, ZSTD_EndDirective how, Out& out) {
-        ZSTD_inBuffer input{in.data(), in.size(), 0};
-        std::array<std::byte, 128 * 1024> space;
-        for (;;) {
-            ZSTD_outBuffer output{space.data(), space.size(), 0};
-            auto const left =
-                detail::zstd_checked(::ZSTD_compressStream2(context_.get(), &output, &input, how), "pack");
-            if (output.pos != 0) out.write(bytes_view{space}.first(output.pos));
-            if (how == ZSTD_e_continue ? input.pos == input.size : left == 0) return;
-        }
+        zstd_checked(::ZSTD_CCtx_setParameter(context_.get(), what, value), "pack");
     }
 
     struct closer {
         void operator()(ZSTD_CCtx* context) const noexcept { ::ZSTD_freeCCtx(context); }
     };
     std::unique_ptr<ZSTD_CCtx, closer> context_;
+};
+
+struct zstd_compressor_maker {
+    int level;
+    [[nodiscard]] zstd_compressor operator()() const { return zstd_compressor{level}; }
+};
+
+/// Plain bytes that become one frame. A packing_block.
+class zstd_block {
+  public:
+    using pool = compressor_pool<zstd_compressor_maker>;
+    explicit zstd_block(std::shared_ptr<pool> compressors) : compressors_{std::move(compressors)} {}
+
+    std::string plain;
+    packed_bytes packed; ///< set by run()
+
+    void run() {
+        packed.reset(::ZSTD_compressBound(plain.size()));
+        packed.add(compressors_->lend(
+            [this](zstd_compressor& one) { return one.compress(as_bytes(plain), packed.room()); }));
+    }
+    /// Memory for plain and packed bytes; of the latter only what is written to counts, seldom more than half.
+    [[nodiscard]] std::size_t weight() const noexcept { return plain.size() + plain.size() / 2; }
+
+    void reuse() { plain.clear(); }
+    [[nodiscard]] zstd_block another() const { return zstd_block{compressors_}; }
+
+  private:
+    std::shared_ptr<pool> compressors_;
+};
+
+} // namespace detail
+
+/// The encoder stage of zstd.
+class zstd_encoder {
+  public:
+    /// Plain bytes in a frame.
+    static constexpr std::size_t frame_size = std::size_t{8} * 1024 * 1024;
+
+    zstd_encoder(executor_ref executor, int level)
+        : blocks_{executor, detail::zstd_block{std::make_shared<detail::zstd_block::pool>(
+                                detail::zstd_compressor_maker{level})}} {}
+
+    template <byte_sink Out>
+    void write(bytes_view in, Out& out) {
+        while (!in.empty()) {
+            auto& plain = blocks_.block().plain;
+            auto const piece = in.first(std::min(in.size(), frame_size - plain.size()));
+            plain.reserve(frame_size);
+            plain.append(as_text(piece));
+            in = in.subspan(piece.size());
+            if (plain.size() == frame_size) post(out);
+        }
+    }
+
+    template <byte_sink Out>
+    void finish(Out& out) {
+        if (!posted_ || !blocks_.block().plain.empty()) post(out);
+        blocks_.drain(into(out));
+    }
+
+  private:
+    template <byte_sink Out>
+    static auto into(Out& out) {
+        return [&out](detail::zstd_block const& block) { out.write(block.packed.bytes()); };
+    }
+
+    template <byte_sink Out>
+    void post(Out& out) {
+        blocks_.post(into(out));
+        posted_ = true;
+    }
+
+    detail::block_writer<detail::zstd_block> blocks_;
+    bool posted_ = false;
 };
 
 /// A byte_decoder for zstd: one frame or more, skippable ones included (RFC 8878, section 3.1.2). The stream
@@ -169,14 +208,14 @@ class zstd_decoder {
 /// The codec. Levels are libzstd's own; 0 is its default, 3.
 struct zstd {
     static constexpr std::string_view name = "zstd", encoding = "zstd";
-    static constexpr level_range levels{0, 22};
 
     int level = 0;
 
+    [[nodiscard]] static constexpr level_range levels() { return {0, 22}; }
     /// Throws option_error for a level out of range.
     [[nodiscard]] zstd_encoder encoder(executor_ref executor) const {
         detail::check_level(*this);
-        return {std::max(1u, executor.concurrency()), level};
+        return {executor, level};
     }
     [[nodiscard]] static zstd_decoder decoder() { return {}; }
     friend bool operator==(zstd const&, zstd const&) = default;

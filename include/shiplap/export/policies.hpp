@@ -5,6 +5,7 @@
 //     std::optional<builtin_codecs::variant> found = builtin_codecs::named("zstd");
 //     std::visit([](auto const& codec) { ... }, *found);
 
+#include <shiplap/codec/any_backend.hpp>
 #include <shiplap/codec/estargz.hpp>
 #include <shiplap/codec/gzip.hpp>
 #include <shiplap/codec/uncompressed.hpp>
@@ -38,7 +39,11 @@ struct policy_list {
     }
 };
 
-using builtin_codecs = policy_list<uncompressed, gzip, estargz, zstd>;
+/// With a backend that is chosen at run time.
+using any_gzip = basic_gzip<any_backend>;
+using any_estargz = basic_estargz<any_backend>;
+
+using builtin_codecs = policy_list<uncompressed, any_gzip, any_estargz, zstd>;
 using builtin_digests = policy_list<sha256, sha512>;
 
 } // namespace shiplap

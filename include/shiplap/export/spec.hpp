@@ -44,7 +44,7 @@ struct export_spec {
     std::string dangling_prefix;  ///< adds the name <prefix>@<digest>; empty: none
     bool dangling_only_unnamed = false; ///< only if there is no other name
     bool canonical_names = false;       ///< the store also knows it as <name>@<digest>
-    builtin_codecs::variant codec = gzip{};
+    builtin_codecs::variant codec = any_gzip{};
     bool compression_asked = false;       ///< `codec` is not the default
     bool force_compression = false;       ///< also repack layers that come as blobs
     bool prefer_nondistributable = false; ///< keep layers that name URLs out of registries
@@ -64,8 +64,10 @@ struct export_spec {
     std::string store; ///< folder of the local image store, for type=image; empty: default_store()
     std::vector<std::string> warnings; ///< accepted, but the user should know
 
-    /// Checks and completes parsed attributes. Throws option_error; the message names the option.
-    static export_spec from(attributes const& given);
+    /// Checks and completes parsed attributes. `backends` are those that compression-variant can choose, at
+    /// least one; the first is the default of gzip and estargz. Throws option_error; the message names the option.
+    static export_spec from(attributes const& given,
+                            std::vector<any_backend> const& backends = {zlib_backend{}});
 
     /// With the names that `what` brings in the place of `*`, if that was asked for. Throws option_error if it
     /// brings none.
@@ -87,7 +89,9 @@ inline void complete_names(export_spec& spec) {
 /// Collects the attributes of one output; finish() draws the conclusions that need all of them.
 class spec_builder {
   public:
-    explicit spec_builder(output_type type) { spec_.type = type; }
+    spec_builder(output_type type, std::vector<any_backend> const& backends) : backends_{backends} {
+        spec_.type = type;
+    }
 
     void apply(attribute const& given) {
         if (given.key == "type") return;
@@ -142,7 +146,7 @@ class spec_builder {
     };
     static constexpr unsigned image = 1, archives = 2 | 4, images = image | archives, files = 8 | 16,
                               all = images | files;
-    static std::array<option_rule, 24> const rules;
+    static std::array<option_rule, 25> const rules;
 
     [[nodiscard]] bool is_image() const { return (static_cast<unsigned>(spec_.type) & images) != 0; }
 
@@ -196,6 +200,16 @@ class spec_builder {
                                         builtin_codecs::names()};
         spec_.codec = *found;
         spec_.compression_asked = true;
+    }
+    void set_variant(std::string const& key, std::string const& value) {
+        std::string known;
+        for (auto const& one : backends_) {
+            if (one.name == value) variant_ = one;
+            known += (known.empty() ? "" : ", ") + std::string{one.name};
+        }
+        if (!variant_ || variant_->name != value)
+            throw option_error{key, "unsupported compression variant " + printable(value) + "; known are " +
+                                        known};
     }
     void set_level(std::string const& key, std::string const& value) {
         level_ = parse_integer(value);
@@ -267,6 +281,11 @@ class spec_builder {
         std::visit(
             [this](auto& codec) {
                 using chosen = std::remove_reference_t<decltype(codec)>;
+                if constexpr (requires { codec.backend; })
+                    codec.backend = variant_.value_or(backends_.front());
+                else if (variant_)
+                    spec_.warnings.emplace_back("compression-variant has no effect on compression=" +
+                                                std::string{chosen::name});
                 if (!level_) return;
                 codec.level = static_cast<int>(std::clamp<std::int64_t>(*level_, -1'000'000, 1'000'000));
                 check_level(codec);
@@ -298,7 +317,7 @@ class spec_builder {
     }
 
     void choose_media_types() {
-        bool const is_estargz = std::holds_alternative<estargz>(spec_.codec),
+        bool const is_estargz = std::holds_alternative<any_estargz>(spec_.codec),
                    is_zstd = std::holds_alternative<zstd>(spec_.codec);
         if (compatibility_ == 10 && is_zstd)
             throw option_error{
@@ -355,13 +374,15 @@ class spec_builder {
     }
 
     export_spec spec_;
+    std::vector<any_backend> const& backends_;
+    std::optional<any_backend> variant_;
     std::optional<std::int64_t> level_;
     std::optional<bool> oci_types_, oci_artifact_, attestations_inline_;
     std::optional<int> compatibility_;
     bool annotated_ = false, needs_oci_annotations_ = false;
 };
 
-inline constexpr std::array<spec_builder::option_rule, 24> spec_builder::rules{{
+inline constexpr std::array<spec_builder::option_rule, 25> spec_builder::rules{{
     {"type", all, nullptr},
     {"dest", archives | files, &spec_builder::set_destination},
     {"tar", archives, &spec_builder::set<&export_spec::tar>},
@@ -378,6 +399,7 @@ inline constexpr std::array<spec_builder::option_rule, 24> spec_builder::rules{{
     {"name-canonical", image, &spec_builder::set<&export_spec::canonical_names>},
     {"compression", images, &spec_builder::set_compression},
     {"compression-level", images, &spec_builder::set_level},
+    {"compression-variant", images, &spec_builder::set_variant},
     {"force-compression", images, &spec_builder::set_force},
     {"prefer-nondist-layers", images, &spec_builder::set_strictly<&export_spec::prefer_nondistributable>},
     {"oci-mediatypes", images, &spec_builder::set_strictly<&spec_builder::oci_types_>},
@@ -426,8 +448,8 @@ inline output_type parse_output_type(attributes const& given) {
 
 } // namespace detail
 
-inline export_spec export_spec::from(attributes const& given) {
-    detail::spec_builder builder{detail::parse_output_type(given)};
+inline export_spec export_spec::from(attributes const& given, std::vector<any_backend> const& backends) {
+    detail::spec_builder builder{detail::parse_output_type(given), backends};
     for (auto const& attribute : given) builder.apply(attribute);
     if (detail::is_registry(given)) builder.apply({"push", "true"});
     return builder.finish();
