@@ -16,6 +16,9 @@ TEST_CASE("libdeflate: by default text is searched harder than anything else") {
         int level;
     } const cases[] = {
         {prose(300'000), 7},
+        {prose(64 * 1024 + 1), 7},
+        {prose(64 * 1024), 5},
+        {noise(64 * 1024), 3},
         {prose(300'000) + std::string(900'000, '\0'), 7}, // the padding of a tar says nothing
         {prose(300'000) + noise(8'000), 7},
         {prose(300'000) + noise(60'000), 3},
