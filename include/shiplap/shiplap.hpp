@@ -41,6 +41,7 @@
 #include <shiplap/export/env.hpp>
 #include <shiplap/export/existing.hpp>
 #include <shiplap/export/exporter.hpp>
+#include <shiplap/export/in_order.hpp>
 #include <shiplap/export/metadata.hpp>
 #include <shiplap/export/option_values.hpp>
 #include <shiplap/export/plan.hpp>

@@ -72,7 +72,10 @@ TEST_CASE("heavy blocks count for more") {
     block_queue<squared> queue{executor};
     int posted = 0;
     while (!queue.full()) queue.post({++posted, 6 * mebibyte});
-    CHECK(posted == 6); // 2 workers: 30 MiB, and one block beyond
+    CHECK(posted == 6); // 2 workers: 38 MiB
+    block_queue<squared> half{executor_ref{executor}.shared_by(2)};
+    for (posted = 0; !half.full();) half.post({++posted, 6 * mebibyte});
+    CHECK(posted == 3);
     block_queue<squared> alone{executor};
     alone.post({1, 100 * mebibyte});
     CHECK(alone.full());
@@ -116,6 +119,18 @@ TEST_CASE("a queue that goes away starts nothing more, and late tasks are harmle
     }
     for (auto const& task : late.tasks) task();
     CHECK(runs == 1);
+}
+
+TEST_CASE("an abandoned queue has no block that runs") {
+    thread_pool pool{2};
+    for (int round = 0; round < 50; ++round) {
+        running = 0;
+        block_queue<squared> queue{pool};
+        for (int i = 20; i < 24; ++i) queue.post({i});
+        queue.abandon();
+        CHECK(running == 0);
+        CHECK(queue.empty());
+    }
 }
 
 TEST_CASE("a queue may go away while its blocks run") {

@@ -80,7 +80,7 @@ class thread_pool {
 };
 
 /// A reference to any executor, so that an encoder is no template over it. Default: runs everything in the
-/// caller.
+/// caller. Knows how many use it at the same time, so that what they keep in memory for it adds up to no more.
 class executor_ref {
   public:
     executor_ref() noexcept
@@ -95,11 +95,20 @@ class executor_ref {
           }} {}
 
     [[nodiscard]] unsigned concurrency() const noexcept { return concurrency_; }
+    /// How many users share it, at least one.
+    [[nodiscard]] unsigned users() const noexcept { return users_; }
+    /// The same for one of so many users.
+    [[nodiscard]] executor_ref shared_by(unsigned users) const noexcept {
+        auto one = *this;
+        one.users_ *= users;
+        return one;
+    }
     void post(std::function<void()> task) const { post_(object_, std::move(task)); }
 
   private:
     void* object_;
     unsigned concurrency_;
+    unsigned users_ = 1;
     void (*post_)(void*, std::function<void()>);
 };
 

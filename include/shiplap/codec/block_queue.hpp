@@ -6,7 +6,7 @@
 //     while (!queue.empty()) emit(queue.take());
 //
 // What is in flight is bounded twice: by number (a few blocks for every worker, so that none idles) and by
-// weight (about 7 MiB a worker and 16 MiB). With an executor without workers run() is called inside post()
+// weight (7 MiB a worker and 24 MiB, of which each user of the executor has a share). With an executor without workers run() is called inside post()
 // and at most one block exists.
 //
 // A block that nobody has started when its turn comes is run by take() itself. So an encoder makes progress
@@ -41,10 +41,11 @@ class block_queue {
         executor_ = other.executor_;
         slots_ = std::exchange(other.slots_, {});
         weight_ = std::exchange(other.weight_, 0);
+        last_weight_ = other.last_weight_;
         return *this;
     }
     /// Blocks that have not started never will. Those that run finish on their own: each is kept alive by its
-    /// task and refers to nothing else.
+    /// task and refers to nothing else. For blocks that do there is abandon().
     ~block_queue() { cancel(); }
 
     /// Hands `block` to the executor.
@@ -53,17 +54,20 @@ class block_queue {
         auto const work = std::make_shared<slot>(std::move(block), weight);
         slots_.push_back(work);
         weight_ += weight;
+        last_weight_ = weight;
         executor_.post([work] { work->run(); });
     }
 
     [[nodiscard]] bool empty() const noexcept { return slots_.empty(); }
 
-    /// True if a block must be taken before the next one is posted.
+    [[nodiscard]] std::size_t size() const noexcept { return slots_.size(); }
+
+    /// True if a block must be taken before the next one is posted, which is expected to weigh what the last one did.
     [[nodiscard]] bool full() const noexcept {
         std::size_t const workers = executor_.concurrency();
         if (workers == 0) return !empty();
-        return slots_.size() > 2 * workers + 1 ||
-               (!empty() && weight_ > base_weight + workers * weight_per_worker);
+        auto const most = (base_weight + workers * weight_per_worker) / executor_.users();
+        return slots_.size() > 2 * workers + 1 || (!empty() && weight_ + last_weight_ > most);
     }
 
     /// Waits for the oldest block; rethrows what its run() threw. Not for an empty queue.
@@ -77,8 +81,16 @@ class block_queue {
         return std::move(work->block);
     }
 
+    /// Blocks that have not started never will; waits for those that run.
+    void abandon() noexcept {
+        cancel();
+        for (auto const& work : slots_) work->state.wait(running);
+        slots_.clear();
+        weight_ = 0;
+    }
+
   private:
-    static constexpr std::size_t base_weight = 16 * 1024 * 1024, weight_per_worker = 7 * 1024 * 1024;
+    static constexpr std::size_t base_weight = 24 * 1024 * 1024, weight_per_worker = 7 * 1024 * 1024;
     enum progress { waiting, running, done };
 
     struct slot {
@@ -112,7 +124,7 @@ class block_queue {
 
     executor_ref executor_;
     std::list<std::shared_ptr<slot>> slots_;
-    std::size_t weight_ = 0;
+    std::size_t weight_ = 0, last_weight_ = 0;
 };
 
 } // namespace shiplap

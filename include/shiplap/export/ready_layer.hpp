@@ -12,6 +12,7 @@
 
 #include <shiplap/codec/concept.hpp>
 #include <shiplap/export/env.hpp>
+#include <shiplap/export/in_order.hpp>
 #include <shiplap/export/result.hpp>
 #include <shiplap/image/media_types.hpp>
 #include <shiplap/layer/any.hpp>
@@ -95,13 +96,18 @@ class shared_layers {
         auto const stored = source.stored();
         for (auto const& [known, ready] : layers_) {
             if (known.is_same_as(source)) return ready;
-            if (!stored || !is_same_blob(known.stored(), *stored)) continue;
+            if (!are_same(known, source)) continue;
             if (ready.elsewhere) return ready_layer{*stored, source};
             auto same = ready;
             inherit_history(same.facts, *stored);
             return same;
         }
         return {};
+    }
+    /// Whether two sources come to the same packed bytes, as far as can be told before.
+    [[nodiscard]] static bool are_same(any_layer_source const& one, any_layer_source const& other) {
+        auto const stored = other.stored();
+        return one.is_same_as(other) || (stored && is_same_blob(one.stored(), *stored));
     }
     void add(any_layer_source source, ready_layer ready) {
         layers_.emplace_back(std::move(source), std::move(ready));
@@ -117,34 +123,59 @@ class shared_layers {
     std::vector<std::pair<any_layer_source, ready_layer>> layers_;
 };
 
-/// Hands each layer to `take` as soon as it is ready, bottom first.
+/// Hands each layer to `take` as soon as it and those below it are ready, bottom first.
 template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
 void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, shared_layers& shared,
               Take& take) {
-    std::size_t number = 0;
-    auto const make = [&](any_layer_source const& layer, env_ref lent) {
-        return naming_layer(number, layer, [&] { return make_ready<D>(layer, how, store, force, lent); });
+    bool const rewrites = !timestamps_ref{env.timestamps}.keeps();
+    auto const count = [&](std::vector<any_layer_source> const& layers, bool all) {
+        return static_cast<std::size_t>(std::count_if(
+            layers.begin(), layers.end(), [&](auto const& layer) { return all || !layer.stored(); }));
     };
+    auto to_pack = count(result.layers, force || rewrites);
+    if (result.base) to_pack += count(result.base->layers, force);
+
+    keep_timestamps const keep; // the base was made when it was made
+    std::vector<any_layer_source> under_way;
+    in_order<ready_layer> lanes{env_ref{env}, to_pack};
+    std::size_t number = 0;
+    auto const start = [&](any_layer_source const& layer, bool is_base, auto& then) {
+        lanes.add(
+            [&, layer, is_base, place = ++number](env_ref lent) {
+                if (is_base) lent.timestamps = timestamps_ref{keep};
+                return naming_layer(place, layer,
+                                    [&] { return make_ready<D>(layer, how, store, force, lent); });
+            },
+            then);
+    };
+
     if (result.base) {
-        keep_timestamps const keep; // the base was made when it was made
-        env_ref kept{env};
-        kept.timestamps = timestamps_ref{keep};
-        for (auto const& layer : result.base->layers) {
-            ++number;
-            auto ready = make(layer, kept);
+        auto take_base = [&](ready_layer ready) {
             if (ready.elsewhere) drop_foreign_annotations(ready.facts);
             take(std::move(ready));
-        }
+        };
+        for (auto const& layer : result.base->layers) start(layer, true, take_base);
+        lanes.finish(take_base);
     }
+    auto take_own = [&](ready_layer ready) {
+        shared.add(under_way.front(), ready);
+        under_way.erase(under_way.begin());
+        take(std::move(ready));
+    };
     for (auto const& layer : result.layers) {
-        ++number;
-        auto ready = shared.find(layer);
-        if (!ready) {
-            ready = make(layer, env_ref{env});
-            shared.add(layer, *ready);
+        auto const same = [&](any_layer_source const& other) {
+            return shared_layers::are_same(other, layer);
+        };
+        if (shared.find(layer) || std::any_of(under_way.begin(), under_way.end(), same)) {
+            lanes.finish(take_own);
+            ++number;
+            take(*shared.find(layer));
+            continue;
         }
-        take(std::move(*ready));
+        under_way.push_back(layer);
+        start(layer, false, take_own);
     }
+    lanes.finish(take_own);
 }
 
 /// Whether a layer goes by its distributable media type, and registries get it: see
