@@ -15,7 +15,7 @@ Three parts, or those that --parts names:
     trace      Where clang spends the time of the umbrella and an export: by whose headers, the costliest ones of shiplap,
                and the templates that are instantiated most
 
-FLAGs go to the compiler, default: -O0. All three parts take four minutes on two processors.
+FLAGs go to the compiler, default: -O0. All three parts take six minutes on two processors that are idle.
 """
 
 import argparse
