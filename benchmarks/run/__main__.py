@@ -8,6 +8,7 @@ Every command gets an empty folder; before it starts, the disk is synced, so tha
 to be written. What a tool syncs itself, it pays for. Tools that are not installed are named and left out.
 """
 import argparse, json, os, pathlib, re, shutil, statistics, subprocess, sys, time
+from concurrent.futures import ProcessPoolExecutor
 
 import chart, corpora, table, tools
 
@@ -33,7 +34,7 @@ def timed(command, folder):
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
             errors.seek(0)
-            raise Failure(f"{command}\nexit code {child.returncode}: {errors.read()[-1500:].strip()}")
+            raise Failure(f"exit code {child.returncode}: {errors.read()[-1500:].strip()}")
     return {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss / 1024}
 
 
@@ -87,9 +88,9 @@ def check(tool, folder, corpus):
             while block := child.stdout.read(1 << 20):
                 plain += len(block)
         if child.returncode:
-            raise Failure(f"{tool.name}: {unpack[0]} does not read the layer")
+            raise Failure(f"{unpack[0]} does not read the layer")
     if not corpus["bytes"] + 512 * corpus["files"] <= plain <= 1.3 * corpus["tar_bytes"]:
-        raise Failure(f"{tool.name}: its layer unpacks to {plain} bytes, but the tree is a tar of {corpus['tar_bytes']}")
+        raise Failure(f"its layer unpacks to {plain} bytes, but the tree is a tar of {corpus['tar_bytes']}")
     return plain
 
 
@@ -130,9 +131,9 @@ def measure(job, found, trials, corpus, runs, work):
         try:
             work(rows[tool.name])
         except Failure as problem:
-            failures[tool.name] = str(problem)
+            failures[tool.name] = f"$ {tool.command}\n{problem}"
             del rows[tool.name]
-            print(f"  {tool.name}: FAILED\n{problem}", flush=True)
+            print(f"  {tool.name}: FAILED\n{failures[tool.name]}", flush=True)
 
     def another_run(tool, row):
         if row["runs"] and len(row["runs"]) >= enough(tool, row["runs"][0], runs):
@@ -236,7 +237,8 @@ def main():
                 continue
             name, codec = job.split("/")
             if name not in report["corpora"]:
-                report["corpora"][name] = corpora.prepare(place, name, arguments.quick)
+                with ProcessPoolExecutor(1) as apart:  # since the memory of a command cannot be told from less than ours
+                    report["corpora"][name] = apart.submit(corpora.prepare, place, name, arguments.quick).result()
             corpus = report["corpora"][name]
             found = tools.all_of(command, corpus, codec, arguments.full)
             report["jobs"].append(measure(job, found, tools.all_of(command, tiny, codec, arguments.full), corpus, runs, work))

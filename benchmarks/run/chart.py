@@ -6,9 +6,9 @@ WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM = 880, 560, 66, 24, 62
 STRIP, MAIN = (70, 126), (150, HEIGHT - BOTTOM)  # from top to bottom: uncompressed, where only time tells, and the others
 COLOURS = {"ours": ("#1d5fd1", "#6ea8ff"), "skopeo": ("#b45309", "#f6a04d"), "umoci": ("#0f766e", "#3fd0c0"),
            "buildah": ("#7c3aed", "#b79bff"), "BuildKit": ("#be123c", "#ff8199"), "shell": ("#57606a", "#9aa4af")}
-STYLE = """text {{ font: 12px system-ui, sans-serif; fill: {ink} }} .title {{ font-size: 15px; font-weight: 600 }} .quiet {{ fill: {quiet} }}
+STYLE = """text {{ font: 12px system-ui, sans-serif; fill: {ink}; stroke: {paper}; stroke-width: 3px; stroke-linejoin: round; paint-order: stroke }} .title {{ font-size: 15px; font-weight: 600 }} .quiet {{ fill: {quiet} }}
 .paper {{ fill: {paper} }} .grid {{ stroke: {grid}; stroke-width: 1 }} .leader {{ stroke: {quiet}; stroke-width: 0.7 }}
-.front {{ fill: none; stroke: {ours}; stroke-width: 1.2; stroke-dasharray: 4 3 }} .behind {{ fill: {ours}; opacity: 0.06 }} .shape {{ fill: {quiet} }}
+.front {{ fill: none; stroke: {ours}; stroke-width: 1.2; stroke-dasharray: 4 3; opacity: 0.7 }} .shape {{ fill: {quiet} }}
 """
 SHAPES = {"uncompressed": "M0 -5 L5.2 4 L-5.2 4 Z", "gzip": "M-4.6 0 A4.6 4.6 0 1 0 4.6 0 A4.6 4.6 0 1 0 -4.6 0 Z",
           "zstd": "M-4.2 -4.2 H4.2 V4.2 H-4.2 Z", "estargz": "M0 -6 L6 0 L0 6 L-6 0 Z"}
@@ -18,7 +18,7 @@ def style():
     """The colours of light mode, and those of dark mode for who asks for it."""
     def rules(which, **inks):
         ink = {name: pair[which] for name, pair in COLOURS.items()}
-        marks = "".join(f".{name} {{ fill: {colour}; stroke: {colour} }} text.{name} {{ stroke: none }} " for name, colour in ink.items())
+        marks = "".join(f".{name} {{ fill: {colour} }} line.{name} {{ stroke: {colour} }} text.{name} {{ fill: {colour} }} " for name, colour in ink.items())
         return STYLE.format(ours=ink["ours"], **inks) + marks
 
     light = rules(0, ink="#1f2328", quiet="#59636e", paper="#ffffff", grid="#e4e8ec")
@@ -35,8 +35,9 @@ def points_of(report, corpus):
             size = row["runs"][-1]["bytes"]
             if size:
                 tool = row["name"].split()[0].rstrip(",")
+                plain = row["kind"] == "shell" or codec == "uncompressed"
                 found.append({"time": statistics.median(seconds), "least": min(seconds), "most": max(seconds), "size": size / 1e6, "codec": codec,
-                              "label": row["name"].removesuffix(", from a tar") + ("" if codec in row["name"] or codec == "uncompressed" else f" {codec}"),
+                              "label": row["name"].removesuffix(", from a tar") + ("" if plain else f" {codec}"),
                               "colour": tool if tool in COLOURS else "ours" if row["kind"] == "ours" else "shell"})
     return found
 
@@ -52,12 +53,12 @@ def scale(values, low, high, margin, logarithmic=False):
 
 def place_labels(points, area):
     """Puts each label beside its point where nothing else is, as near as there is room."""
-    taken = [(p["x"] - 7, p["y"] - 7, p["x"] + 7, p["y"] + 7) for p in points]
+    taken = [(p["x"] - 7, p["y"] - 7, p["x"] + 7, p["y"] + 7) for p in points] + [(p["from"], p["y"] - 1, p["to"], p["y"] + 1) for p in points]
     for point in sorted(points, key=lambda p: (p["colour"] != "ours", p["x"])):
         width, best = 6.3 * len(point["label"]), None
         for far, (across, down) in itertools.product((0, 14, 28, 44, 62), ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (1, 1), (-1, -1), (-1, 1))):
             x = point["x"] + across * (10 + 0.7 * far) - width * {1: 0, 0: 0.5, -1: 1}[across]
-            y = point["y"] + down * (13 + far) + 4 + (0 if down else far * 0)
+            y = point["y"] + down * (13 + far) + 4
             box = (x - 2, y - 11, x + width + 2, y + 3)
             cost = far * 4 + 10_000 * (box[0] < LEFT or box[2] > WIDTH - RIGHT or box[1] < area[0] - 14 or box[3] > area[1] + 14)
             cost += sum(max(0, min(box[2], b[2]) - max(box[0], b[0])) * max(0, min(box[3], b[3]) - max(box[1], b[1])) for b in taken) * 3
@@ -79,17 +80,17 @@ def drawn(point):
     yield f'<text class="{point["colour"]}" x="{point["label_x"]:.1f}" y="{point["label_y"]:.1f}"{weight}>{escape(point["label"])}</text>'
 
 
-def front(points, to_x, to_y):
-    """What shiplap reaches: whatever lies above and to the right of this line is behind it."""
+def front(points, codec, to_x, to_y):
+    """What shiplap reaches with a codec: whatever lies above and to the right of this line is behind it."""
     corners, least = [], math.inf
-    for point in sorted((p for p in points if p["colour"] == "ours"), key=lambda p: p["time"]):
+    for point in sorted((p for p in points if p["colour"] == "ours" and p["codec"] == codec), key=lambda p: p["time"]):
         if point["size"] < least:
             corners += [(to_x(point["time"]), MAIN[0] if least == math.inf else to_y(least)), (to_x(point["time"]), to_y(point["size"]))]
             least = point["size"]
     if corners:
         corners.append((WIDTH - RIGHT, to_y(least)))
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
-        yield f'<polygon class="behind" points="{path} {WIDTH - RIGHT},{MAIN[0]}"/><polyline class="front" points="{path}"/>'
+        yield f'<polyline class="front" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in corners)}"/>'
+        yield f'<text class="ours" x="{WIDTH - RIGHT}" y="{to_y(least) - 4:.1f}" text-anchor="end">{codec}</text>'
 
 
 def ticks(low, high):
@@ -116,7 +117,7 @@ def svg(report, corpus):
     found = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img">',
              f"<title>Time and size of exports of {corpus}</title>", style(), f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}" rx="6"/>',
              f'<text class="title" x="20" y="28">{corpus}: {facts["files"]:,} files, {facts["bytes"] / 1e6:.0f} MB, on {machine["cores"]} cores</text>',
-             '<text class="quiet" x="20" y="47">medians and spread; left and down is better, what lies in the shaded area is behind shiplap</text>']
+             '<text class="quiet" x="20" y="47">medians and spread; left and down is better: what lies above and to the right of the line of its codec is behind shiplap</text>']
     for time in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200):
         if LEFT <= to_x(time) <= WIDTH - RIGHT:
             x = f"{to_x(time):.1f}"
@@ -129,7 +130,8 @@ def svg(report, corpus):
                   f'<text class="quiet" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{size:g} MB</text>']
     if plain:
         found.append(f'<text class="quiet" x="{LEFT - 8}" y="{(STRIP[0] + STRIP[1]) / 2 + 4}" text-anchor="end">{max(p["size"] for p in plain):.0f} MB</text>')
-    found += front(packed, to_x, to_y)
+    for codec in ("gzip", "zstd"):
+        found += front(packed, codec, to_x, to_y)
     for point in points:
         found += drawn(point)
     for place, (codec, shape) in enumerate(SHAPES.items()):

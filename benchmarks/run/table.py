@@ -1,5 +1,5 @@
 """The results as Markdown."""
-import os, statistics
+import statistics
 
 
 def median(row, what="seconds"):
@@ -16,7 +16,13 @@ def row_named(job, name):
 
 def lines_of(heads, rows):
     """A table; numbers to the right."""
-    return ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1), *("| " + " | ".join(row) + " |" for row in rows), ""]
+    return ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1), *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows), ""]
+
+
+def without_empty(heads, rows):
+    """Less the columns in which no row has anything."""
+    kept = [column for column in range(len(heads)) if column == 0 or any(row[column] for row in rows)]
+    return [heads[column] for column in kept], [[row[column] for column in kept] for row in rows]
 
 
 def number(value, digits=2):
@@ -35,14 +41,19 @@ def described(row):
 
 
 def summary(report):
+    """The outcome of each job in one line."""
     rows = []
     for job in report["jobs"]:
         ours, fast = row_named(job, "shiplap"), row_named(job, "shiplap fast")
         best = lambda kind: min((row for row in job["rows"] if row["kind"] == kind and megabytes(row)), key=median, default=None)
         peer, shell = best("exporter"), best("shell")
         named = lambda row: f"{row['name']}: {described(row)}" if row else "none"
-        rows.append([job["job"], described(ours), described(fast), named(peer), number(ours and peer and median(peer) / median(ours)), named(shell)])
-    return lines_of(["job", "shiplap", "fast variant", "fastest other exporter", "× shiplap", "fastest pipeline of a shell"], rows)
+        times = lambda row, than: number(row and than and median(row) / median(than))
+        buildkit = row_named(job, "BuildKit")
+        rows.append([job["job"], described(ours), described(fast), named(peer), times(peer, ours), times(peer, fast),
+                     described(buildkit), times(buildkit, ours), times(buildkit, fast), named(shell)])
+    heads = ["job", "shiplap", "fast variant", "fastest other exporter", "× shiplap", "× fast", "BuildKit", "× shiplap", "× fast", "fastest pipeline"]
+    return lines_of(*without_empty(heads, rows))
 
 
 def job_table(job):
@@ -50,13 +61,13 @@ def job_table(job):
     rows = []
     for row in sorted(job["rows"], key=lambda row: (row["kind"] != "ours", median(row))):
         against = lambda other: number(median(row) / median(other)) if other else ""
-        # What a daemon does is not in the processor time and the memory of its client.
-        cpu, memory = ("", "") if row["name"] == "BuildKit" else (number(median(row, "cpu")), number(max(run["memory"] for run in row["runs"]), 0))
+        known = row["name"] != "BuildKit"  # of what a daemon does, its client knows neither processor time nor memory
+        cpu, memory = (number(median(row, "cpu")), number(max(run["memory"] for run in row["runs"]), 0)) if known else ("", "")
         prepared = median(row, "prepared")
         rows.append([row["name"], number(median(row)), spread([run["seconds"] for run in row["runs"]]), str(len(row["runs"])), against(ours), *([against(fast)] if fast else []),
-                     cpu, memory, number(megabytes(row), 1), str(row["syncs"]) if row["syncs"] is not None else "", number(prepared) if prepared else ""])
+                     cpu, memory, number(megabytes(row), 1), str(row["syncs"]) if known and row["syncs"] is not None else "", number(prepared) if prepared else ""])
     heads = ["tool", "seconds", "spread", "runs", "× shiplap", *(["× fast"] if fast else []), "CPU s", "MiB", "MB out", "syncs", "before, s"]
-    found = [f"### {job['job']}", "", *lines_of(heads, rows)]
+    found = [f"### {job['job']}", "", *lines_of(*without_empty(heads, rows))]
     if job["missing"]:
         found += ["Left out, since not there: " + "; ".join(f"{name} ({', '.join(needs)})" for name, needs in job["missing"].items()) + ".", ""]
     for name, problem in job["failures"].items():
@@ -86,8 +97,8 @@ def limit_tables(report):
     small = next((job for job in report["jobs"] if job["job"] == "small/uncompressed"), None)
     ours, shell = (small and row_named(small, name) for name in ("shiplap", "tar | cat, nothing written"))
     if ours and shell:
-        found += [f"Small files: an uncompressed export, written to a file, takes {median(ours) / median(shell):.2f} times `tar -cf - \\| cat > /dev/null` by the clock, "
-                  f"{median(ours, 'cpu') / median(shell, 'cpu'):.2f} times its processor time.".replace("\\|", "|"), ""]
+        found += [f"Small files: an uncompressed export, written to a file, takes {median(ours) / median(shell):.2f} times `tar -cf - . | cat > /dev/null` by the clock, "
+                  f"{median(ours, 'cpu') / median(shell, 'cpu'):.2f} times its processor time.", ""]
     return found + [line for doubt in doubts for line in (f"**Doubtful:** {doubt}", "")]
 
 
@@ -108,11 +119,11 @@ def push_tables(report):
 
 HOW = """Medians of the clock; all tools in turn, one run of each in every round; trees and programs are in memory; every command
 begins with an empty folder and a synced disk. A tool whose first run takes more than 12 s has three runs, one of more than 30 s
-and the further levels of shiplap two. `CPU s` is of all processes, `MiB` the peak of the largest of them and at least the
-25 MiB of the script that starts them, `MB out` the layer. `syncs` counts fsync and its like in an export of three
-files: shiplap puts a blob on the disk before it gives it its name, and pays for that in these figures; a tool with 0 leaves
-it to the system, after the clock has stopped. `before, s` is not in `seconds`: for buildah to copy the tree into a working container (and, for
-zstd, to commit it), for BuildKit the build without an output. skopeo starts from a tar that is there. Each layer was unpacked, not
+and the further levels of shiplap two. `CPU s` is of all processes, `MiB` the peak of the largest of them (at
+least that of the script that starts them, about 28), `MB out` the layer. `syncs` counts fsync and its like in an
+export of three files: shiplap puts a blob on the disk before it gives it its name, and pays for that in these
+figures; a tool with 0 leaves it to the system, after the clock has stopped. `before, s` is not in `seconds`: for
+buildah to copy the tree into a working container (and, for zstd, to commit it), for BuildKit the build without an output. skopeo starts from a tar that is there. Each layer was unpacked, not
 timed, and holds at least the bytes of the tree."""
 
 LIMITS = """CPU seconds of the parts, each alone on one thread without any code of shiplap's (`run/limits.cpp`). The limit is their
@@ -129,7 +140,7 @@ def markdown(report):
     found += [f"- `{corpus['name']}`: {corpus['files']} files, {corpus['bytes'] / 1e6:.1f} MB, as a tar {corpus['tar_bytes'] / 1e6:.1f} MB with SHA-256 "
               f"`{corpus['digest']}`" for corpus in report["corpora"].values()]
     if report["jobs"]:
-        found += ["", *summary(report), HOW, ""]
+        found += ["", "## Exports", "", *summary(report), HOW, ""]
         for job in report["jobs"]:
             found += job_table(job)
     if report["limits"]:

@@ -5,6 +5,7 @@ builds upon but is not its export (an image built by a daemon, a working contain
 """
 import dataclasses, functools, os, pathlib, platform, re, shlex, shutil, subprocess
 
+CHOOSY, BUILDKIT = "umoci insert --compress", "a client and a daemon"  # as programs that may be missing
 CODECS = ("uncompressed", "gzip", "zstd", "estargz")
 
 
@@ -43,9 +44,9 @@ def output_of(*command):
 
 def there(program):
     """A program on the PATH; of those that need a daemon: one that answers."""
-    if program == "BuildKit":
+    if program == BUILDKIT:
         return succeeds("buildctl", "debug", "workers") or (succeeds("docker", "buildx", "version") and succeeds("docker", "info"))
-    if program == "umoci that can choose":
+    if program == CHOOSY:
         return "--compress" in output_of("umoci", "insert", "--help")
     return shutil.which(program) is not None
 
@@ -89,11 +90,11 @@ def skopeo(corpus, codec):
 def umoci(corpus, codec):
     if codec == "estargz":
         return []
-    can_choose = there("umoci that can choose")
+    can_choose = there(CHOOSY)
     how = "--compress=" + {"uncompressed": "none"}.get(codec, codec) if can_choose else ""
     rootless = "" if os.geteuid() == 0 else "--rootless"
     return [Tool("umoci", f"umoci init --layout out && umoci new --image out:1 && umoci insert {rootless} {how} --image out:1 {shlex.quote(corpus['tree'])} /",
-                 needs=("umoci",) if codec == "gzip" or not there("umoci") else ("umoci that can choose",))]
+                 needs=("umoci",) if codec == "gzip" or not there("umoci") else (CHOOSY,))]
 
 
 def buildah(corpus, codec):
@@ -117,7 +118,7 @@ def buildkit(corpus, codec):
         build, prune = f"buildctl build --progress plain --frontend dockerfile.v0 --local context={tree} --local dockerfile=.", "buildctl prune --all"
     else:
         build, prune = f"docker buildx build --progress plain --provenance=false -f Dockerfile {tree}", "docker buildx prune --all --force"
-    return [Tool("BuildKit", f"{build} {output}", prepare=f"{prune} && {dockerfile} && {build}", needs=("BuildKit",))]
+    return [Tool("BuildKit", f"{build} {output}", prepare=f"{prune} && {dockerfile} && {build}", needs=(BUILDKIT,))]
 
 
 def all_of(command, corpus, codec, full):
@@ -146,7 +147,7 @@ def machine(place, command):
             "cores": len(os.sched_getaffinity(0)),
             "memory": f"{memory / 1e6:.0f} GB",
             "kernel": platform.release(),
-            "file system": output_of("stat", "-f", "-c", "%T", place).strip(),
+            "file system": output_of("findmnt", "-n", "-o", "FSTYPE", "-T", place).strip(),
             "load at the start": f"{os.getloadavg()[0]:.2f}",
             "shiplap": first_match(r"(\d\S*)", output_of(command, "--version")),
             **versions}
