@@ -4,7 +4,7 @@
 #   benchmarks/run.sh packages         installs what it builds with, and the other tools that Debian has
 #   benchmarks/run.sh [OPTION...]      --help tells which
 #
-# A run takes about a quarter of an hour and 8 GB in ${TMPDIR:-/tmp}/shiplap-bench; with --quick two minutes. Builds in
+# A run takes about a quarter of an hour and 8 GB in ${TMPDIR:-/tmp}/shiplap-bench; with --quick two or three minutes. Builds in
 # build-bench, or under $SHIPLAP_BUILD_ROOT if that is set or the source folder cannot be written to.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -90,7 +90,7 @@ def front(points, codec, to_x, to_y):
     if corners:
         corners.append((WIDTH - RIGHT, to_y(least)))
         yield f'<polyline class="front" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in corners)}"/>'
-        yield f'<text class="ours" x="{WIDTH - RIGHT}" y="{to_y(least) - 4:.1f}" text-anchor="end">{codec}</text>'
+        yield f'<text class="ours" x="{corners[0][0] + 4:.1f}" y="{MAIN[0] + 10}">{codec}</text>'
 
 
 def ticks(low, high):
