@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""push.py SHIPLAP [--runs N] [--megabytes M] [--large M] [--only WORD]
+"""push.py SHIPLAP [--runs N] [--megabytes M] [--large M] [--only WORD]... [--json FILE]
 
-Pushes to Debian's docker-registry on loopback, beside a bare `curl -T` of the same bytes and beside `skopeo copy`.
+Pushes to Debian's docker-registry on loopback, beside a bare `curl -T` of the same bytes, `skopeo copy` and `crane push`.
 Runs are interleaved; each starts with an empty registry and an empty store, so that nothing is there already, and
 ratios are of medians to shiplap's. The registry's storage and the images are in /dev/shm if that has room, so that no
 disk is measured. What is not installed is left out and named. Server and client share the processors: figures of a
@@ -166,6 +166,9 @@ def measure(command):
     return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
+RESULTS = []  # of every group, for --json
+
+
 def compare(title, rows, runs, before=lambda: None):
     """`rows`: name, and a function that returns what measure() does; None for what is not installed."""
     print("\n" + title)
@@ -184,6 +187,8 @@ def compare(title, rows, runs, before=lambda: None):
             name, statistics.median(seconds), min(seconds), max(seconds), statistics.median(cpu), max(memory), statistics.median(seconds) / base))
     for name in missing:
         print("  %-44s not installed" % name)
+    RESULTS.append({"title": title, "missing": missing, "rows": [
+        {"name": name, "runs": [dict(zip(("seconds", "cpu", "memory"), run)) for run in results[name]]} for name, _ in rows]})
     sys.stdout.flush()
 
 
@@ -193,14 +198,16 @@ def main():
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--megabytes", type=int, default=400, help="of the images whose time is measured")
     parser.add_argument("--large", type=int, default=2048, help="MiB of the blob whose memory is measured")
-    parser.add_argument("--only", default="", help="one of blob, layers, hashing, nothing, memory, overlap, start")
+    groups = ("blob", "layers", "hashing", "nothing", "memory", "overlap", "start")
+    parser.add_argument("--only", action="append", choices=groups, help="a group of measurements; all by default")
+    parser.add_argument("--json", help="a file for the raw figures")
     arguments = parser.parse_args()
     ship, size, runs = os.path.abspath(arguments.shiplap), arguments.megabytes * MIB, arguments.runs
-    wanted = lambda group: arguments.only in ("", group)
+    wanted = lambda group: group in (arguments.only or groups)
     if not shutil.which("docker-registry"):
         sys.exit("needs docker-registry (Debian package docker-registry)")
-    has = {program: shutil.which(program) is not None for program in ("skopeo", "curl", "strace")}
-    shared = "/dev/shm" if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 3 * max(size, arguments.large * MIB) else None
+    has = {program: shutil.which(program) is not None for program in ("skopeo", "crane", "curl", "strace")}
+    shared = "/dev/shm" if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 3 * max(size, arguments.large * MIB * wanted("memory")) else None
     work = tempfile.mkdtemp(prefix="shiplap-bench-", dir=shared)
     print("storage in", work, "" if shared else "(no room in /dev/shm)")
     servers, count = [], iter(range(10**6))
@@ -214,7 +221,10 @@ def main():
 
         def skopeo(layout, to):
             return has["skopeo"] and (lambda: measure(
-                ["skopeo", "copy", "-q", "--dest-tls-verify=false", "oci:%s:1" % layout, "docker://%s/a%d:1" % (to.host, next(count))])) or None
+                ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", "oci:%s:1" % layout, "docker://%s/a%d:1" % (to.host, next(count))])) or None
+
+        def crane(layout, to):
+            return has["crane"] and (lambda: measure(["crane", "push", "--insecure", layout, "%s/a%d:1" % (to.host, next(count))])) or None
 
         def curl(layout, digests, to):  # one layer after the other; the sessions are opened outside the measurement
             def run():
@@ -241,7 +251,7 @@ def main():
         if wanted("blob"):
             compare(f"one blob of {arguments.megabytes} MiB, {runs} runs each", [
                 ("shiplap copy", copy(one, registry)), ("curl -T", curl(one, digests, registry)),
-                ("skopeo copy", skopeo(one, registry))], runs, fresh)
+                ("skopeo copy", skopeo(one, registry)), ("crane push", crane(one, registry))], runs, fresh)
         if wanted("hashing"):
             hashing = HashingServer()
             servers.append(hashing)
@@ -266,7 +276,7 @@ def main():
             measure(again)
             # Nothing that this machine remembers: the registry is asked for everything.
             asked = lambda command: (lambda before: (measure(command), len(registry.requests()) - before)[1])(len(registry.requests()))
-            theirs = ["skopeo", "copy", "-q", "--dest-tls-verify=false", "oci:%s:1" % hundred, target]
+            theirs = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", "oci:%s:1" % hundred, target]
             def anew():
                 shutil.rmtree(os.path.join(work, "stores"), ignore_errors=True)
             compare("no-op push of 100 layers", [
@@ -316,6 +326,9 @@ def main():
     finally:
         for server in servers:
             server.stop()
+        if arguments.json:
+            with open(arguments.json, "w") as file:
+                json.dump(RESULTS, file)
         shutil.rmtree(work, ignore_errors=True)
 
 
