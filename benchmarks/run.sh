@@ -31,7 +31,7 @@ case " $* " in
     options+=(--command "$build/examples/shiplap")
     ;;
 esac
-if c++ -std=c++20 -O2 benchmarks/run/limits.cpp -o "$build/limits" -ldeflate -lisal -lzstd -lcryptopp 2>"$build/limits.log"; then
+if c++ -std=c++20 -O2 -Iinclude benchmarks/run/limits.cpp -o "$build/limits" -ldeflate -lisal -lzstd -lcryptopp 2>"$build/limits.log"; then
     options+=(--limits "$build/limits")
 else
     echo "The limits are left out: they need libdeflate, ISA-L, zstd and Crypto++ (see $build/limits.log)"

@@ -1,11 +1,13 @@
-// What the parts of an export cost when each runs alone on one thread, in memory, without any code of shiplap's:
+// What the parts of an export cost when each runs alone on one thread, in memory, by the bare calls of the libraries:
 //
 //   limits read TREE                               walk a tree and read its files
 //   limits write FILE TO                           write what is in a file to another
 //   limits pack BACKEND LEVEL blocks|payloads TAR  hash, compress and hash again, by blocks
 //
-// BACKEND is libdeflate, isal or zstd. The blocks are those of shiplap: 1 MiB for deflate, 8 MiB for zstd; of an
+// BACKEND is libdeflate, isal or zstd; for libdeflate level -1 is shiplap's choice for each block. The blocks are those of shiplap: 1 MiB for deflate, 8 MiB for zstd; of an
 // eStargz what lies between the starts of two payloads, and 4 MiB at most. Prints CPU seconds and bytes as JSON.
+
+#include <shiplap/codec/libdeflate_backend.hpp>
 
 #include <cryptopp/sha.h>
 #include <zstd.h>
@@ -18,6 +20,7 @@
 #include <filesystem>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -114,18 +117,20 @@ std::vector<bytes> payloads(bytes tar) {
 using space = std::vector<std::uint8_t>;
 using compressor = std::function<std::size_t(bytes in, space& out)>;
 
-compressor libdeflate(int level) {
-    std::shared_ptr<libdeflate_compressor> const state{libdeflate_alloc_compressor(level),
-                                                       libdeflate_free_compressor};
-    require(state != nullptr, "libdeflate does not know this level");
+compressor libdeflate(int wanted) {
+    require(shiplap::libdeflate_backend::levels.contains(wanted), "libdeflate does not know this level");
+    auto const states = std::make_shared<std::map<int, std::shared_ptr<libdeflate_compressor>>>();
     return [=](bytes in, space& out) {
+        auto const level = wanted == -1 ? shiplap::detail::libdeflate_level_for(std::as_bytes(in)) : wanted;
+        auto& state = (*states)[level];
+        if (!state) state = {libdeflate_alloc_compressor(level), libdeflate_free_compressor};
         out.resize(libdeflate_gzip_compress_bound(state.get(), in.size()));
         return libdeflate_gzip_compress(state.get(), in.data(), in.size(), out.data(), out.size());
     };
 }
 
 compressor isal(int level) {
-    constexpr std::size_t needs[] = {0, ISAL_DEF_LVL1_DEFAULT, ISAL_DEF_LVL2_DEFAULT, ISAL_DEF_LVL3_DEFAULT};
+    constexpr std::size_t needs[] = {0, ISAL_DEF_LVL1_SMALL, ISAL_DEF_LVL2_SMALL, ISAL_DEF_LVL3_SMALL};
     require(level >= 0 && level <= 3, "ISA-L has levels 0 to 3");
     auto const scratch = std::make_shared<space>(needs[level]);
     return [=](bytes in, space& out) {

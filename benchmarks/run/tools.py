@@ -62,10 +62,11 @@ def shiplap(command, corpus, codec):
     if codec == "zstd":
         return [tool("shiplap", codec, limit=("zstd", "3", "blocks"))]
     members = "blocks" if codec == "gzip" else "payloads"
-    found = [tool("shiplap", codec, limit=("libdeflate", "3", members)),  # the command's default
-             tool("shiplap fast", codec + ",compression-variant=isal,compression-level=1", limit=("isal", "1", members))]
+    found = [tool("shiplap", codec, limit=("libdeflate", "-1", members)),  # the command's default
+             tool("shiplap fast", codec + ",compression-variant=isal", limit=("isal", "3", members))]
     if codec == "gzip":
-        found += [tool(f"shiplap level {level}", f"{codec},compression-level={level}", few=True) for level in (6, 9)]
+        found += [tool(f"shiplap level {level}", f"{codec},compression-level={level}", few=True) for level in (1, 6, 9)]
+        found += [tool("shiplap fastest", codec + ",compression-variant=isal,compression-level=1", few=True)]
         found += [tool("shiplap zlib 6", codec + ",compression-variant=zlib,compression-level=6", few=True, full=True)]
     return found
 

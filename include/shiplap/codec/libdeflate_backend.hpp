@@ -30,6 +30,14 @@ inline bool is_mostly_text(bytes_view in) noexcept {
     return others * 20 <= text + others;
 }
 
+/// The level for a block, where none is asked for. Together they give no larger blobs than compress/gzip of Go at its
+/// default level, in the least time. In a small block a deep search finds little that a shallow one does not.
+inline int libdeflate_level_for(bytes_view block) noexcept {
+    constexpr std::size_t small = 64 * std::size_t{1024};
+    if (!is_mostly_text(block)) return 3;
+    return block.size() <= small ? 5 : 7;
+}
+
 /// See deflate.hpp.
 class libdeflate_compressor {
   public:
@@ -48,14 +56,6 @@ class libdeflate_compressor {
     }
 
   private:
-    // Together they give no larger blobs than compress/gzip of Go at its default level, in the least time. In a small
-    // block a deep search finds little that a shallow one does not.
-    static int level_for(bytes_view block) noexcept {
-        constexpr std::size_t small = 64 * std::size_t{1024};
-        if (!is_mostly_text(block)) return 3;
-        return block.size() <= small ? 5 : 7;
-    }
-
     struct closer {
         void operator()(::libdeflate_compressor* c) const noexcept { ::libdeflate_free_compressor(c); }
     };
@@ -68,7 +68,7 @@ class libdeflate_compressor {
     }
 
     ::libdeflate_compressor* for_block(bytes_view in) {
-        auto const level = level_ == default_level ? level_for(in) : level_;
+        auto const level = level_ == default_level ? libdeflate_level_for(in) : level_;
         auto& chosen = compressors_[static_cast<std::size_t>(level)];
         if (!chosen) chosen = make(level);
         return chosen.get();
