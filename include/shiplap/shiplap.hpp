@@ -119,6 +119,7 @@
 #include <shiplap/store/oci_archive.hpp>
 #include <shiplap/store/overlay.hpp>
 #include <shiplap/store/reachable.hpp>
+#include <shiplap/store/read_ahead.hpp>
 #include <shiplap/store/remove.hpp>
 #include <shiplap/store/scratch.hpp>
 #include <shiplap/tar/decode.hpp>

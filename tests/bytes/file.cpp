@@ -75,6 +75,25 @@ TEST_CASE("publishing replaces; giving up does not", "[file]") {
     CHECK(names_in(dir.path()) == 1);
 }
 
+TEST_CASE("files can be settled first and named later", "[file]") {
+    temp_dir dir;
+    std::vector<staged_file> files;
+    for (int i = 0; i < 3; ++i) {
+        files.emplace_back(dir.path().string());
+        files.back().write(as_bytes(std::string(static_cast<std::size_t>(i), 'x')));
+        CHECK(files.back().size() == static_cast<std::uint64_t>(i));
+        files.back().start_writing();
+    }
+    for (auto& file : files) file.settle(dir / "file", 0640);
+    CHECK(names_in(dir.path()) == 0); // as long as the file system knows O_TMPFILE
+    for (int i = 0; i < 3; ++i) files[static_cast<std::size_t>(i)].name(dir / std::to_string(i));
+    CHECK(names_in(dir.path()) == 3);
+    CHECK(read_file(dir / "2", 10) == "xx");
+    struct ::stat facts {};
+    REQUIRE(::stat((dir / "2").c_str(), &facts) == 0);
+    CHECK((facts.st_mode & 07777) == 0640);
+}
+
 TEST_CASE("a publish that fails leaves the old file and no other", "[file]") {
     temp_dir dir;
     std::filesystem::create_directory(dir / "a");

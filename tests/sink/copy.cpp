@@ -89,6 +89,14 @@ struct corrupted_store {
     [[nodiscard]] span_source reader(digest const& which) const { return span_source{blobs.at(which)}; }
 };
 
+// Says of all that it has that it need not be verified, if the size is right.
+struct owning : corrupted_store {
+    [[nodiscard]] bool owns(content_facts const& what) const {
+        auto const found = blobs.find(what.digest);
+        return found != blobs.end() && found->second.size() == what.size;
+    }
+};
+
 } // namespace
 
 TEST_CASE("copy puts children first, then names, then commits", "[copy]") {
@@ -592,5 +600,82 @@ TEST_CASE("contents set off one by one, and each once", "[copy]") {
             }(),
             gave_up);
         CHECK_THROWS_AS(under_way.wait(), gave_up);
+    }
+}
+
+TEST_CASE("copy verifies all but what its source owns", "[copy]") {
+    no_progress quiet;
+    auto const facts = facts_of("hello");
+    descriptor what{.media_type = "x/y", .digest = facts.digest, .size = facts.size};
+    owning const from{{{{facts.digest, "HELLO"}}}}; // so that one can tell
+    noting_sink sink;
+    detail::copy_content(what, from, sink, progress_ref{quiet});
+    CHECK(sink.calls == std::vector{"put " + facts.digest.text()});
+
+    CHECK_THROWS_AS(
+        detail::copy_content(what, static_cast<corrupted_store const&>(from), sink, progress_ref{quiet}),
+        digest_mismatch);
+    what.size = 4; // owned are those five bytes, no others
+    CHECK_THROWS_AS(detail::copy_content(what, from, sink, progress_ref{quiet}), digest_mismatch);
+    CHECK(sink.calls.size() == 1);
+}
+
+TEST_CASE("a reader that was opened before its content was owned is not trusted", "[copy]") {
+    no_progress quiet;
+    auto const facts = facts_of("hello");
+    descriptor const what{.media_type = "x/y", .digest = facts.digest, .size = facts.size};
+    static std::string const right = "hello", wrong = "HELLO";
+    remote sink;
+    std::string got;
+    sink.work = [&](remote::state&, descriptor const&, replayable_source_ref from) {
+        string_sink out;
+        transfer(from, out);
+        got = out.text;
+    };
+    owning from;
+    SECTION("and replaced by one of what is owned") {
+        from.blobs.insert({facts.digest, right});
+        detail::background_copy<owning, remote> under_way{from, sink, progress_ref{quiet}};
+        under_way.add(what, span_source{wrong});
+        under_way.wait();
+        CHECK(got == right);
+    }
+    SECTION("or verified") {
+        detail::background_copy<owning, remote> under_way{from, sink, progress_ref{quiet}};
+        under_way.add(what, span_source{wrong});
+        CHECK_THROWS_AS(under_way.wait(), digest_mismatch);
+    }
+}
+
+TEST_CASE("large contents reach a remote sink whole and verified, however often they are read", "[copy]") {
+    memory_store store;
+    auto text = std::string(6U << 20, 'x');
+    for (std::size_t i = 0; i < text.size(); i += 1000) text[i] = static_cast<char>(i / 1000);
+    auto const what = put(store, text, "x/y");
+    no_progress quiet;
+    remote sink;
+    bool all_right = false;
+    sink.work = [&](remote::state&, descriptor const&, replayable_source_ref from) {
+        std::vector<std::byte> half(text.size() / 2);
+        read_fully(from, half);
+        from.rewind(); // as after a failed request
+        string_sink out;
+        transfer(from, out);
+        all_right = out.text == text;
+    };
+    SECTION("as they are") {
+        detail::background_copy<memory_store, remote> under_way{store, sink, progress_ref{quiet}};
+        under_way.add(what);
+        under_way.wait();
+        CHECK(all_right);
+    }
+    SECTION("damaged") {
+        auto changed = text;
+        changed.back() = '!';
+        corrupted_store const from{{{what.digest, changed}}};
+        detail::background_copy<corrupted_store, remote> under_way{from, sink, progress_ref{quiet}};
+        under_way.add(what);
+        CHECK_THROWS_AS(under_way.wait(), digest_mismatch);
+        CHECK_FALSE(all_right);
     }
 }

@@ -97,6 +97,24 @@ TEST_CASE("images join those that are there", "[layout]") {
     CHECK(read_text(path + "/manifest.json") == "[]");
 }
 
+TEST_CASE("an image that is there already changes no file", "[layout]") {
+    temp_dir folder;
+    auto const root = export_image(folder / "l", "1", {"a", "b"});
+    auto const inode = [&] {
+        struct ::stat facts {};
+        REQUIRE(::stat((folder / "l/index.json").c_str(), &facts) == 0);
+        return facts.st_ino;
+    };
+    auto const before = inode();
+    auto const all = snapshot(folder / "l");
+    layout_store again{folder / "l"};
+    again.publish(std::vector{named_entry(root, name("1"))});
+    CHECK(inode() == before);
+    again.publish(std::vector{named_entry(root, name("2"))});
+    CHECK(inode() != before);
+    CHECK(snapshot(folder / "l") != all);
+}
+
 TEST_CASE("publish removes nothing that was there, and reports no debris", "[layout]") {
     temp_dir folder;
     auto const path = folder / "layout";

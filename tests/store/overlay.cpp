@@ -1,8 +1,10 @@
 #include <shiplap/store/memory.hpp>
 #include <shiplap/store/overlay.hpp>
+#include <shiplap/store/scratch.hpp>
 
 #include "support/catch.hpp"
 #include "support/sample_image.hpp"
+#include "support/temp.hpp"
 
 using namespace shiplap;
 
@@ -45,4 +47,22 @@ TEST_CASE("an overlay has what the store has and what lies elsewhere", "[store][
     put_text(store, "", "elsewhere"); // what the store has got meanwhile is read from there
     CHECK(read_all(all.reader(named("elsewhere"))) == "elsewhere");
     CHECK(opened == 1);
+}
+
+TEST_CASE("an overlay owns what its store owns, and nothing from elsewhere", "[store][overlay]") {
+    temp_dir folder;
+    scratch_store store{folder.path().string()};
+    static std::string const text = "elsewhere";
+    content_facts const facts{named(text), text.size()};
+    overlay_store all{store};
+    all.add(facts.digest, [] { return span_source{text}; });
+    CHECK_FALSE(all.owns(facts));
+    auto writer = store.open();
+    writer.write(as_bytes(text));
+    writer.commit(facts);
+    CHECK(all.owns(facts)); // it is read from there now
+
+    memory_store other;
+    put_text(other, "", text);
+    CHECK_FALSE(overlay_store{other}.owns(facts)); // a store that does not say
 }

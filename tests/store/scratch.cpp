@@ -40,6 +40,19 @@ TEST_CASE("scratch_store hands its files over", "[store]") {
     CHECK(mode_of(folder / "hello") == 0640);
 }
 
+TEST_CASE("scratch_store owns what it has, with the size that it has", "[store]") {
+    STATIC_REQUIRE(owning_source<scratch_store>);
+    temp_dir folder;
+    scratch_store store{folder.path().string()};
+    auto const facts = facts_of("hello");
+    CHECK_FALSE(store.owns(facts));
+    put(store, "hello");
+    CHECK(store.owns(facts));
+    CHECK_FALSE(store.owns({facts.digest, 6}));
+    auto const files = store.take();
+    CHECK_FALSE(store.owns(facts));
+}
+
 TEST_CASE("scratch_store tells which folder is wrong", "[store]") {
     scratch_store store{"/does/not/exist"};
     try {

@@ -189,8 +189,15 @@ class staged_file {
     void write(bytes_view in) {
         detail::write_fully(fd_.get(), in, label_);
         size_ += in.size();
-        if (size_ - flushing_ < flush_interval_) return;
-        // Only a hint to start: fsync() tells of failures.
+        if (size_ - flushing_ >= flush_interval_) start_writing();
+    }
+
+    /// Bytes written so far.
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+
+    /// Lets the disk begin with what was written so far, and does not wait for it.
+    void start_writing() noexcept {
+        // Only a hint: fsync() tells of failures.
         (void)::sync_file_range(fd_.get(), static_cast<::off64_t>(flushing_),
                                 static_cast<::off64_t>(size_ - flushing_), SYNC_FILE_RANGE_WRITE);
         flushing_ = size_;
@@ -206,8 +213,17 @@ class staged_file {
     /// Makes the content durable and visible as `path`, replacing a file of that name. `mode` is exact: no
     /// umask.
     void publish(std::string const& path, ::mode_t mode) {
+        settle(path, mode);
+        name(path);
+    }
+
+    /// The two halves of publish(): who has many files settles them all before the first one gets its name, for a
+    /// journaling file system writes its journal at each fsync() that follows a change of names.
+    void settle(std::string const& path, ::mode_t mode) {
         if (::fchmod(fd_.get(), mode) != 0) throw system_error{"set mode of", path, errno};
         detail::sync_file(fd_.get(), path);
+    }
+    void name(std::string const& path) {
         if (temporary_.empty()) link_beside(path);
         if (::rename(temporary_.c_str(), path.c_str()) != 0) throw system_error{"write", path, errno};
         temporary_.clear();

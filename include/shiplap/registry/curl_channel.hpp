@@ -109,7 +109,7 @@ class curl_channel {
         set_option(easy, CURLOPT_HTTP_VERSION, long{CURL_HTTP_VERSION_1_1});
         set_option(easy, CURLOPT_TCP_KEEPALIVE, 1L);
         set_option(easy, CURLOPT_BUFFERSIZE, 256L * 1024);
-        set_option(easy, CURLOPT_UPLOAD_BUFFERSIZE, 2L * 1024 * 1024); // the most that libcurl takes
+        set_option(easy, CURLOPT_UPLOAD_BUFFERSIZE, 512L * 1024); // more is not faster
         set_option(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
         set_option(easy, CURLOPT_HEADEROPT, long{CURLHEADER_SEPARATE}); // a proxy gets no credentials
         // Many servers never say "100 Continue"; those that refuse do so at once.

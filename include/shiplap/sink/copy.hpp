@@ -6,8 +6,9 @@
 //
 //   1. Follow the descriptors from `root` (read_graph): all manifests are verified, nothing is missing.
 //   2. Put what the sink does not have: configurations and layers, then manifests, then indexes, the root last;
-//      or what an arranging_sink asks for, in its order. Every byte is verified on its way. A remote_sink gets
-//      several configurations and layers at once, and manifests when all of those have arrived.
+//      or what an arranging_sink asks for, in its order. Every byte is verified on its way, unless the source
+//      owns it. A remote_sink gets several configurations and layers at once, and manifests when all of those have
+//      arrived.
 //   3. Tag the root with each name, and commit.
 //
 // Nothing is put if the source is the sink's own store: everything is where it belongs.
@@ -20,6 +21,7 @@
 #include <shiplap/sink/overall_progress.hpp>
 #include <shiplap/store/concept.hpp>
 #include <shiplap/store/graph.hpp>
+#include <shiplap/store/read_ahead.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -83,20 +85,47 @@ class counted_source {
     delivery_course* course_;
 };
 
+/// A content that somebody is about to read.
+template <replayable_source R>
+struct opened_content {
+    R reader;
+    bool is_certain; // need not be verified
+};
+
+/// What is owned stays so, but may come to be at any time: so this is asked first.
+template <blob_reader_source From>
+opened_content<blob_reader_of<From>> open_content(descriptor const& what, From const& from) {
+    bool const is_certain = is_owned(from, {what.digest, what.size});
+    return {from.reader(what.digest), is_certain};
+}
+
+/// Hashing fewer bytes is soon done.
+inline constexpr std::uint64_t worth_a_thread = 4U << 20;
+
 /// Puts one content, unless it is there already. Knows nothing of other contents, so that several can be
 /// under way at once.
 template <blob_reader_source From, image_sink To>
 void copy_content(descriptor const& what, From const& from, To& to, progress_ref progress,
-                  std::optional<blob_reader_of<From>> opened = std::nullopt,
+                  std::optional<opened_content<blob_reader_of<From>>> opened = std::nullopt,
                   delivery_course* course = nullptr) {
     activity told{progress, "copy", what.digest.text(), what.size};
     auto spared = what.size;
     if (!to.exists(what)) {
-        auto reader = opened ? std::move(*opened) : from.reader(what.digest);
-        counted_source source{verified_source{std::move(reader), what.digest, what.size}, what.size, told,
-                              course};
-        to.put(what, source);
-        spared = source.spared();
+        auto const put = [&](auto bytes) {
+            counted_source source{std::move(bytes), what.size, told, course};
+            to.put(what, source);
+            spared = source.spared();
+        };
+        auto content = opened ? std::move(*opened) : open_content(what, from);
+        if (content.is_certain) {
+            put(std::move(content.reader));
+        } else {
+            verified_source verified{std::move(content.reader), what.digest, what.size};
+            if (course != nullptr && what.size >= worth_a_thread)
+                put(read_ahead{std::move(verified)});
+            else
+                put(std::move(verified));
+        }
     }
     if (course != nullptr) course->whole.spared(spared);
     told.finish();
@@ -121,7 +150,12 @@ class background_copy {
         std::lock_guard const lock{mutex_};
         if (failure_) std::rethrow_exception(failure_); // no use in making more
         if (!added_.insert(what.digest).second) return; // on its way, or there
-        waiting_.push_back({std::move(what), std::move(opened)});
+        item next{std::move(what), std::nullopt};
+        if (opened && is_owned(from_, {next.what.digest, next.what.size}))
+            next.opened = open_content(next.what, from_);
+        else if (opened)
+            next.opened = {std::move(*opened), false};
+        waiting_.push_back(std::move(next));
         if (waiting_.size() > idle_ && workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
             workers_.emplace_back([this] { work(); });
         wake_.notify_one();
@@ -139,7 +173,7 @@ class background_copy {
   private:
     struct item {
         descriptor what;
-        std::optional<blob_reader_of<From>> opened;
+        std::optional<opened_content<blob_reader_of<From>>> opened;
     };
 
     void join() {

@@ -8,6 +8,8 @@
 //   blob_reader_source   s.contains(digest)       true if the blob can be read
 //                        s.reader(digest) -> r    a replayable_source; throws error{not_found}
 //   remote_source        S::is_remote             a blob_reader_source of which each reading is a download
+//   owning_source        s.owns(facts) -> bool    a blob_reader_source that knows which blobs it hashed itself and
+//                                                 nobody could change since: these need not be verified
 //   blob_store           s.open() -> w            a blob_reader_source that also takes new blobs
 //
 // Readers hand out bytes as they are stored: who reads from a place that others may write verifies
@@ -51,6 +53,21 @@ template <class S>
 concept remote_source = blob_reader_source<S> && requires {
     requires S::is_remote;
 };
+
+/// Some blobs can be trusted.
+template <class S>
+concept owning_source = blob_reader_source<S> && requires(S const& store, content_facts const& what) {
+    { store.owns(what) } -> std::same_as<bool>;
+};
+
+/// Whether reading `what` from `store` gives these very bytes for certain.
+template <blob_reader_source S>
+bool is_owned(S const& store, content_facts const& what) {
+    if constexpr (owning_source<S>)
+        return store.owns(what);
+    else
+        return false;
+}
 
 /// See the table above.
 template <class S>

@@ -138,21 +138,25 @@ class layout_store {
         auto const touch = [&](std::string const& folder) {
             if (std::find(touched.begin(), touched.end(), folder) == touched.end()) touched.push_back(folder);
         };
-        for (auto& [which, file] : pending_.take()) {
+        auto blobs = pending_.take();
+        for (auto& [which, file] : blobs) file.start_writing();
+        for (auto& [which, file] : blobs) file.settle(blob_path(which), 0644);
+        for (auto& [which, file] : blobs) {
             auto const path = blob_path(which);
             auto const folder = detail::parent_of(path);
             detail::make_folders(folder, created);
             bool const replaced = detail::file_facts(path).has_value();
-            file.publish(path, 0644);
+            file.name(path);
             if (!replaced) created.add(path);
             touch(folder);
         }
         for (auto const& path : created.paths()) touch(detail::parent_of(path));
         for (auto const& folder : touched) detail::sync_directory(folder);
 
-        write_file(index, text);
+        bool const changed = existing != text;
+        if (changed) write_file(index, text);
         created.keep();
-        detail::sync_directory(path_);
+        if (changed) detail::sync_directory(path_);
     }
 
   private:

@@ -30,6 +30,8 @@ class overlay_store {
         return elsewhere_.contains(which) || store_.contains(which);
     }
 
+    [[nodiscard]] bool owns(content_facts const& what) const { return is_owned(store_, what); }
+
     /// What the store has is read from there.
     [[nodiscard]] any_replayable_source reader(digest const& which) const {
         auto const found = elsewhere_.find(which);

@@ -53,6 +53,13 @@ class scratch_store {
         return state_->blobs.contains(which);
     }
 
+    /// Such a blob is here. Its bytes were hashed on their way in, and nobody else has a name for them.
+    [[nodiscard]] bool owns(content_facts const& what) const {
+        std::lock_guard const lock{state_->mutex};
+        auto const found = state_->blobs.find(what.digest);
+        return found != state_->blobs.end() && found->second.size() == what.size;
+    }
+
     /// Reads independently of all other readers, and even after the store is gone.
     [[nodiscard]] file_reader reader(digest const& which) const {
         if (auto found = find(which)) return std::move(*found);
