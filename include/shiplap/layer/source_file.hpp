@@ -24,7 +24,7 @@ class source_file {
           data_end_{has_holes(item.facts) ? 0 : size_} {
         if (fd_ >= 0) return; // the facts are those at its opening
         own_ = unique_fd{detail::retry_interrupted(
-            [&] { return ::openat(item.folder, item.name(), detail::open_regular); })};
+            [&] { return ::openat(item.folder, item.name(), detail::file_flags); })};
         if (!own_ && errno == ELOOP) detail::throw_changed(path_); // a symbolic link took its place
         if (!own_) throw system_error{"read", path_.text(), errno};
         fd_ = own_.get();

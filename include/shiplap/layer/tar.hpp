@@ -31,7 +31,7 @@ class watched_file {
     explicit watched_file(std::string path) : path_{std::move(path)} {
         if (path_.empty()) throw option_error{"read tar", "", "needs the name of a file, got an empty one"};
         fd_ = open_file(path_, O_RDONLY);
-        facts_ = stat_open(fd_.get(), {path_, {}});
+        facts_ = stat_open(fd_.get(), path_);
         if (S_ISDIR(facts_.st_mode)) throw system_error{"read", path_, EISDIR};
     }
 
@@ -43,8 +43,7 @@ class watched_file {
 
     /// Throws error{source_changed}.
     void check() const {
-        if (S_ISREG(facts_.st_mode) && !untouched(facts_, stat_open(fd_.get(), {path_, {}})))
-            throw_changed({path_, {}});
+        if (S_ISREG(facts_.st_mode) && !untouched(facts_, stat_open(fd_.get(), path_))) throw_changed(path_);
     }
 
     [[nodiscard]] std::uint64_t size() const noexcept { return static_cast<std::uint64_t>(facts_.st_size); }

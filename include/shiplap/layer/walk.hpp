@@ -46,7 +46,13 @@ enum class walk_access {
 
 /// A path in a tree, for messages; put together only when there is one.
 struct source_label {
-    std::string_view root, path;
+    std::string_view root{}, path{};
+
+    source_label() = default;
+    source_label(std::string_view of_root, std::string_view below) noexcept : root{of_root}, path{below} {}
+    source_label(
+        std::string const& whole) noexcept // NOLINT(google-explicit-constructor): a reference, as to a string
+        : root{whole} {}
 
     [[nodiscard]] std::string text() const {
         std::string full{root};
@@ -101,8 +107,8 @@ inline bool untouched(struct ::stat const& a, struct ::stat const& b) noexcept {
 }
 
 /// How a regular file is opened. O_NONBLOCK: should a fifo have taken its place, that must not wait for a writer.
-inline constexpr int open_regular = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-inline constexpr int open_directory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+inline constexpr int file_flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+inline constexpr int folder_flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
 /// The names in a directory, without an allocation for each. The next in byte order is at the back.
 class folder_names {
@@ -136,6 +142,14 @@ class folder_names {
     [[nodiscard]] char const* name(entry const& of) const noexcept { return bytes_.c_str() + of.at; }
     void pop_back() noexcept { entries_.pop_back(); }
 
+    /// Those that are left, in descending order: as vectors have them that are used up from the back.
+    [[nodiscard]] std::vector<std::string> all() const {
+        std::vector<std::string> names;
+        names.reserve(entries_.size());
+        for (auto const& one : entries_) names.emplace_back(name(one));
+        return names;
+    }
+
   private:
     void add(std::string_view name, unsigned char type) {
         if (name == "." || name == "..") return;
@@ -146,6 +160,15 @@ class folder_names {
     std::string bytes_; // each name with the NUL behind it
     std::vector<entry> entries_;
 };
+
+/// Bytes that folder_names reads at once: some 1000 names.
+inline constexpr std::size_t names_space = 32 * 1024;
+
+/// The names in an open directory, in descending byte order.
+inline std::vector<std::string> names_in(int fd, std::string const& path) {
+    auto const space = std::make_unique_for_overwrite<char[]>(names_space);
+    return folder_names{fd, {space.get(), names_space}, path}.all();
+}
 
 } // namespace detail
 
@@ -224,7 +247,7 @@ class tree_walker {
     void look(unsigned char type) {
         opened_ = unique_fd{};
         if (access_ == walk_access::contents && (type == DT_REG || type == DT_DIR))
-            opened_ = open_item(type == DT_DIR ? detail::open_directory : detail::open_regular);
+            opened_ = open_item(type == DT_DIR ? detail::folder_flags : detail::file_flags);
         item_.opened = opened_.get();
         if (opened_) {
             item_.facts = detail::stat_open(opened_.get(), label(item_.path));
@@ -241,7 +264,7 @@ class tree_walker {
     }
 
     void enter_item() {
-        auto fd = opened_ ? std::move(opened_) : open_item(detail::open_directory);
+        auto fd = opened_ ? std::move(opened_) : open_item(detail::folder_flags);
         if (!fd) throw system_error{"read directory", full_path(item_.path), errno};
         enter(std::move(fd), item_.facts, item_.path.size());
         if (auto const depth = levels_.size(); depth > open_levels)
@@ -251,7 +274,7 @@ class tree_walker {
     // `before` is what was known of the directory when its entry was made.
     void enter(unique_fd fd, struct ::stat const& before, std::size_t path_size) {
         auto const path = label(item_.path);
-        detail::folder_names names{fd.get(), {space_.get(), space_size}, path};
+        detail::folder_names names{fd.get(), {space_.get(), detail::names_space}, path};
         if (!detail::untouched(before, detail::stat_open(fd.get(), path))) detail::throw_changed(path);
         levels_.push_back({std::move(fd), before.st_dev, before.st_ino, path_size, std::move(names)});
     }
@@ -268,12 +291,10 @@ class tree_walker {
         if (facts.st_dev != parent.device || facts.st_ino != parent.inode) detail::throw_changed(path);
     }
 
-    static constexpr std::size_t space_size = 32 * 1024; // for some 1000 names
-
     std::string root_;
     reserved_names reserved_;
     walk_access access_;
-    std::unique_ptr<char[]> space_ = std::make_unique_for_overwrite<char[]>(space_size);
+    std::unique_ptr<char[]> space_ = std::make_unique_for_overwrite<char[]>(detail::names_space);
     std::vector<level> levels_;
     tree_item item_{};
     unique_fd opened_;       // item_.opened
