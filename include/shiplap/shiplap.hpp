@@ -32,6 +32,7 @@
 #include <shiplap/codec/zstd.hpp>
 #include <shiplap/digest/concept.hpp>
 #include <shiplap/digest/digest.hpp>
+#include <shiplap/digest/gathering_tap.hpp>
 #include <shiplap/digest/sha2.hpp>
 #include <shiplap/digest/tap.hpp>
 #include <shiplap/error.hpp>

@@ -2,11 +2,31 @@
 
 #include "support/catch.hpp"
 
+#include <array>
+
 using namespace shiplap;
 
 static_assert(byte_sink<byte_sink_ref>);
 static_assert(byte_source<byte_source_ref> && byte_source<any_byte_source>);
 static_assert(replayable_source<replayable_source_ref> && !replayable_source<byte_source_ref>);
+
+TEST_CASE("a byte_sink_ref lends what it refers to lends", "[erased]") {
+    struct {
+        std::array<std::byte, 4> memory{};
+        std::size_t taken = 0;
+        void write(bytes_view) {}
+        bytes_span room() { return memory; }
+        void filled(std::size_t n) { taken += n; }
+    } lender;
+    static_assert(lending_sink<byte_sink_ref>);
+    byte_sink_ref ref{lender};
+    CHECK(ref.room().data() == lender.memory.data());
+    ref.filled(3);
+    CHECK(lender.taken == 3);
+
+    string_sink plain;
+    CHECK(byte_sink_ref{plain}.room().empty());
+}
 
 TEST_CASE("a byte_sink_ref writes into what it refers to", "[erased]") {
     string_sink out;

@@ -2,6 +2,8 @@
 
 #include "support/catch.hpp"
 
+#include <array>
+
 using namespace shiplap;
 
 namespace {
@@ -55,4 +57,53 @@ TEST_CASE("a stage that throws leaves its successors alone", "[pipeline]") {
     pipeline pipe{stage, out};
     CHECK_THROWS_AS(pipe.write(as_bytes("x")), int);
     CHECK(out.text.empty());
+}
+
+namespace {
+
+/// Lends what lies behind it, and counts.
+struct lending_stage {
+    std::size_t passed = 0;
+    template <byte_sink Out>
+    void write(bytes_view in, Out& out) {
+        passed += in.size();
+        out.write(in);
+    }
+    template <byte_sink Out>
+    void finish(Out&) {}
+    template <lending_sink Out>
+    bytes_span room(Out& out) {
+        return out.room();
+    }
+    template <lending_sink Out>
+    void filled(std::size_t n, Out& out) {
+        passed += n;
+        out.filled(n);
+    }
+};
+
+struct lending_end {
+    std::array<std::byte, 4> memory{};
+    std::string text{};
+    void write(bytes_view in) { text.append(as_text(in)); }
+    bytes_span room() { return memory; }
+    void filled(std::size_t n) { write(bytes_view{memory}.first(n)); }
+};
+
+} // namespace
+
+TEST_CASE("a pipeline lends room if its parts up to one that has memory do", "[pipeline]") {
+    lending_stage first, second;
+    lending_end out;
+    pipeline pipe{first, second, out};
+    static_assert(lending_sink<decltype(pipe)>);
+    pipe.room()[0] = std::byte{'x'};
+    pipe.filled(1);
+    CHECK(first.passed == 1);
+    CHECK(second.passed == 1);
+    CHECK(out.text == "x");
+
+    static_assert(!lending_sink<pipeline<lending_stage, string_sink>>);
+    static_assert(!lending_sink<pipeline<marker, lending_end>>);
+    static_assert(!lending_sink<pipeline<string_sink>>);
 }

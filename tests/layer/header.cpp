@@ -12,7 +12,7 @@ tar_entry header_in(temp_dir const& folder, header_policies policies = {}, times
     tree_walker walk{folder.path()};
     auto const* item = walk.next();
     REQUIRE(item != nullptr);
-    auto const label = walk.full_path(item->path);
+    auto const label = walk.label(item->path);
     auto entry = detail::make_header(*item, detail::entry_type_of(item->facts.st_mode).value(),
                                      policies.owners, time, label);
     entry.xattrs = detail::read_attributes(detail::attribute_place::of(*item), policies.xattrs, label);
@@ -176,8 +176,9 @@ TEST_CASE("attributes are read the same way from an open file and by name", "[la
     auto const file = detail::open_file(temp / "f", O_RDONLY);
     auto const folder = detail::open_file(temp.path(), O_RDONLY | O_DIRECTORY);
     tree_item item{"f", 0, {}, folder.get()};
+    source_label const label{temp.path().native(), "f"};
     auto const policy = xattr_policy::user_and_capabilities;
-    auto const found = detail::read_attributes(detail::attribute_place::of_open(file.get()), policy, "f");
+    auto const found = detail::read_attributes(detail::attribute_place::of_open(file.get()), policy, label);
     CHECK(found == std::vector<extended_attribute>{{"user.x", "value"}});
-    CHECK(found == detail::read_attributes(detail::attribute_place::of(item), policy, "f"));
+    CHECK(found == detail::read_attributes(detail::attribute_place::of(item), policy, label));
 }

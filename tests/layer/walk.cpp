@@ -219,3 +219,58 @@ TEST_CASE("names that layers give a meaning to are refused or left out", "[layer
     CHECK(problem.subject() == temp / ("dir/" + name.substr(0, name.find('/'))));
     CHECK(paths_in(temp.path(), reserved_names::skip) == std::vector<std::string>{"a", "dir", "dir/.whx"});
 }
+
+TEST_CASE("a walk that opens what it meets finds the same", "[layer][walk]") {
+    temp_dir temp;
+    trees::write(temp / "dir/file", "12345", 0640);
+    trees::write(temp / "dir/empty", "");
+    std::filesystem::create_directory(temp / "dir/folder");
+    std::filesystem::create_symlink("file", temp / "dir/link");
+    REQUIRE(::mkfifo((temp / "fifo").c_str(), 0644) == 0);
+    trees::write(temp / "skipped/x", "");
+    tree_walker plain{temp.path()}, opening{temp.path(), reserved_names::refuse, walk_access::contents};
+    for (;;) {
+        auto const *a = plain.next(), *b = opening.next();
+        REQUIRE((a == nullptr) == (b == nullptr));
+        if (a == nullptr) break;
+        INFO(a->path);
+        CHECK(a->path == b->path);
+        CHECK(detail::untouched(a->facts, b->facts));
+        CHECK(a->opened == -1);
+        CHECK((b->opened >= 0) == (b->is_regular() || b->is_directory()));
+        if (b->opened >= 0) CHECK(detail::stat_open(b->opened, {}).st_ino == a->facts.st_ino);
+        if (a->path != "skipped") continue;
+        plain.skip_children();
+        opening.skip_children();
+    }
+}
+
+TEST_CASE("what cannot be opened is met all the same", "[layer][walk]") {
+    if (trees::is_root()) {
+        WARN("root may open everything: not tested");
+        return;
+    }
+    temp_dir temp;
+    trees::write(temp / "f", "secret", 0000);
+    tree_walker walk{temp.path(), reserved_names::refuse, walk_access::contents};
+    auto const* item = walk.next();
+    REQUIRE(item != nullptr);
+    CHECK(item->opened == -1);
+    CHECK(item->facts.st_size == 6);
+}
+
+TEST_CASE("a directory of many names is read whole", "[layer][walk]") {
+    temp_dir temp;
+    constexpr int many = 3'000; // some buffers full
+    for (int i = 0; i < many; ++i) trees::write(temp / (std::string(40, 'n') + std::to_string(i)), "");
+    auto const found = paths_in(temp.path());
+    CHECK(found.size() == many);
+    CHECK(std::is_sorted(found.begin(), found.end()));
+}
+
+TEST_CASE("a label is the path with the root in front", "[layer][walk]") {
+    CHECK(source_label{"a", "b/c"}.text() == "a/b/c");
+    CHECK(source_label{"a/", "b"}.text() == "a/b");
+    CHECK(source_label{"/", "b"}.text() == "/b");
+    CHECK(source_label{"a", ""}.text() == "a");
+}

@@ -79,3 +79,48 @@ TEST_CASE("An entry that cannot be encoded leaves no bytes") {
     CHECK_THROWS_AS(tar.entry(regular("slash/")), format_error);
     CHECK(out.text.empty());
 }
+
+namespace {
+
+/// Lends `size` bytes at a time; 0: nothing.
+struct lender {
+    std::size_t size;
+    std::string text{};
+    std::string lent = std::string(size, '?');
+    void write(bytes_view in) { text.append(as_text(in)); }
+    bytes_span room() { return {reinterpret_cast<std::byte*>(lent.data()), lent.size()}; }
+    void filled(std::size_t n) { text.append(lent, 0, n); }
+};
+
+} // namespace
+
+TEST_CASE("Payload read into the sink's memory, or through the caller's, gives the same archive") {
+    std::string const payload(10'000, 'p');
+    auto const entry = regular("f", payload.size());
+    auto const wanted = archive_of({{entry, payload}});
+    std::array<std::byte, 300> space{};
+    auto const write_to = [&](auto& out) {
+        tar_writer tar{out};
+        tar.entry(entry);
+        text_source from{payload};
+        tar.payload(from, space);
+        tar.finish();
+        return out.text;
+    };
+    string_sink plain;
+    CHECK(write_to(plain) == wanted);
+    for (std::size_t const size : {0UL, 1UL, 999UL, 20'000UL}) {
+        lender out{size};
+        CHECK(write_to(out) == wanted);
+        CHECK((size == 0 || out.lent.front() == 'p'));
+    }
+}
+
+TEST_CASE("A source that ends before the payload does is an error") {
+    string_sink out;
+    tar_writer tar{out};
+    tar.entry(regular("some/file", 4));
+    text_source from{"abc"};
+    std::array<std::byte, 8> space{};
+    CHECK_THROWS_WITH(tar.payload(from, space), contains("'some/file'") && contains("1 bytes less"));
+}

@@ -67,6 +67,15 @@ struct meter {
         out.write(in);
         told.advance(in.size());
     }
+    template <lending_sink Out>
+    [[nodiscard]] bytes_span room(Out& out) {
+        return out.room();
+    }
+    template <lending_sink Out>
+    void filled(std::size_t n, Out& out) {
+        out.filled(n);
+        told.advance(n);
+    }
     template <byte_sink Out>
     void finish(Out&) noexcept {}
 };

@@ -3,6 +3,8 @@
 //
 //   concept             expression              meaning
 //   byte_sink           s.write(in)             takes all of `in`, or throws
+//   lending_sink        s.room() -> span        a byte_sink that has memory for the next bytes; empty: none just now
+//                       s.filled(n)             takes the first n bytes of that, as write() would: saves a copy
 //   byte_source         r.read(into) -> n       fills up to into.size() bytes; 0 means end (for a non-empty `into`)
 //   replayable_source   r.rewind()              a byte_source; back to the first byte, any number of times
 //   byte_stage          t.write(in, out)        transforms `in`, pushes what is ready into `out`
@@ -52,6 +54,13 @@ inline std::string_view as_text(bytes_view bytes) noexcept {
 template <class S>
 concept byte_sink = requires(S& sink, bytes_view in) {
     sink.write(in);
+};
+
+/// Lends its own memory to who makes the bytes: see the table above.
+template <class S>
+concept lending_sink = byte_sink<S> && requires(S& sink, std::size_t n) {
+    { sink.room() } -> std::same_as<bytes_span>;
+    sink.filled(n);
 };
 
 /// Hands out bytes in order until read() returns 0.

@@ -11,20 +11,43 @@
 
 namespace shiplap {
 
-/// A reference to any byte_sink.
+/// A reference to any byte_sink; lends what that one lends.
 class byte_sink_ref {
   public:
     template <byte_sink S>
         requires(!std::same_as<std::remove_cv_t<S>, byte_sink_ref>)
     byte_sink_ref(S& sink)
     noexcept // NOLINT(google-explicit-constructor): a reference, as S& would be
-        : object_{&sink}, write_{[](void* object, bytes_view in) { static_cast<S*>(object)->write(in); }} {}
+        : object_{&sink}, calls_{&calls_of<S>} {}
 
-    void write(bytes_view in) { write_(object_, in); }
+    void write(bytes_view in) { calls_->write(object_, in); }
+    [[nodiscard]] bytes_span room() { return calls_->room(object_); }
+    void filled(std::size_t n) { calls_->filled(object_, n); }
 
   private:
+    struct calls {
+        void (*write)(void*, bytes_view);
+        bytes_span (*room)(void*);
+        void (*filled)(void*, std::size_t);
+    };
+
+    template <byte_sink S>
+    static bytes_span room_of(void* object) {
+        if constexpr (lending_sink<S>)
+            return static_cast<S*>(object)->room();
+        else
+            return {};
+    }
+    template <byte_sink S>
+    static void filled_of(void* object, std::size_t n) {
+        if constexpr (lending_sink<S>) static_cast<S*>(object)->filled(n);
+    }
+    template <byte_sink S>
+    static constexpr calls calls_of{[](void* object, bytes_view in) { static_cast<S*>(object)->write(in); },
+                                    room_of<S>, filled_of<S>};
+
     void* object_;
-    void (*write_)(void*, bytes_view);
+    calls const* calls_;
 };
 
 /// A reference to any byte_source.

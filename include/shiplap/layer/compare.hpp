@@ -9,10 +9,8 @@
 
 namespace shiplap::detail {
 
-inline bool same_content(tree_item const& a, std::string const& label_a, tree_item const& b,
-                         std::string const& label_b) {
-    source_file left{a.folder, a.name(), a.facts, label_a};
-    source_file right{b.folder, b.name(), b.facts, label_b};
+inline bool same_content(tree_item const& a, source_label label_a, tree_item const& b, source_label label_b) {
+    source_file left{a, label_a}, right{b, label_b};
     auto const space = std::make_unique_for_overwrite<std::byte[]>(2 * transfer_size);
     bytes_span const left_space{space.get(), transfer_size},
         right_space{space.get() + transfer_size, transfer_size};
@@ -36,7 +34,7 @@ class file_comparison {
         if (x.st_dev == y.st_dev && x.st_ino == y.st_ino) return true;
         if (x.st_mode != y.st_mode || x.st_uid != y.st_uid || x.st_gid != y.st_gid || x.st_rdev != y.st_rdev)
             return false;
-        auto const label_a = lower_.full_path(a.path), label_b = upper_.full_path(b.path);
+        auto const label_a = lower_.label(a.path), label_b = upper_.label(b.path);
         if (read_attributes(attribute_place::of(a), xattrs_, label_a) !=
             read_attributes(attribute_place::of(b), xattrs_, label_b))
             return false;

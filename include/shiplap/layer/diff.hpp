@@ -95,10 +95,10 @@ class change_writer {
             auto const to = path.find('/', from);
             folder.path = path.substr(0, to);
             folder.name_at = from;
-            auto const label = upper_.full_path(folder.path);
+            auto const label = upper_.label(folder.path);
             below = unique_fd{
                 ::openat(folder.folder, folder.name(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
-            if (!below) throw system_error{"read directory", label, errno};
+            if (!below) throw system_error{"read directory", label.text(), errno};
             folder.facts = stat_open(below.get(), label);
             if (written_.insert(folder.path).second) entries_.put(folder);
             std::swap(holder, below);

@@ -22,7 +22,7 @@ struct directory_layer {
     /// The whole tar. Repeatable; throws before it writes anything if `path` is not a directory.
     template <byte_sink Out>
     void write_tar(Out& out, layer_context const& context) const {
-        tree_walker walk{path, reserved};
+        tree_walker walk{path, reserved, walk_access::contents};
         detail::entry_writer<Out> writer{out, context, {owners, xattrs}, walk};
         while (auto const* item = walk.next()) writer.put(*item);
         writer.finish();

@@ -43,10 +43,10 @@ class entry_writer {
 
     /// Writes one entry, content included, and returns its header; nothing is written for a socket.
     std::optional<tar_entry> put(tree_item const& item) {
-        auto const label = tree_.full_path(item.path);
+        auto const label = tree_.label(item.path);
         auto const type = entry_type_of(item.facts.st_mode);
         if (!type) {
-            context_.progress.warn("'" + printable(label) +
+            context_.progress.warn("'" + printable(label.text()) +
                                    "' is a socket, which a layer cannot hold: left out");
             return std::nullopt;
         }
@@ -60,12 +60,11 @@ class entry_writer {
             tar_.entry(entry);
             return entry;
         }
-        source_file content{item.folder, item.name(), item.facts, label};
+        source_file content{item, label};
         entry.xattrs =
             read_attributes(attribute_place::of_open(content.descriptor()), policies_.xattrs, label);
         tar_.entry(entry);
-        bytes_span const space{buffer_.get(), read_size};
-        while (auto const n = content.read(space)) tar_.write(space.first(n));
+        tar_.payload(content, {buffer_.get(), transfer_size});
         return entry;
     }
 
@@ -98,9 +97,7 @@ class entry_writer {
     header_policies policies_;
     tree_walker const& tree_;
     names_by_inode first_names_;
-    // Each read is handed to the thread that hashes: few and large ones cost a few percent less than those of transfer_size.
-    static constexpr std::size_t read_size = 4 * transfer_size;
-    std::unique_ptr<std::byte[]> buffer_ = std::make_unique_for_overwrite<std::byte[]>(read_size);
+    std::unique_ptr<std::byte[]> buffer_ = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
 };
 
 } // namespace shiplap::detail

@@ -58,20 +58,21 @@ class attribute_place {
   public:
     static attribute_place of_open(int fd) { return {fd, {}}; }
     /// Works for what cannot be opened (links, devices) and below any depth: the kernel resolves the name in
-    /// the directory that `item.folder` has open.
+    /// the directory that `item.folder` has open. Five times as slow as an open file.
     static attribute_place of(tree_item const& item) {
+        if (item.opened >= 0) return of_open(item.opened);
         return {-1, "/proc/self/fd/" + std::to_string(item.folder) + "/" + item.name()};
     }
 
     /// The value, or nothing if there is no such attribute. Throws system_error; `label` is for its message.
-    [[nodiscard]] std::optional<std::string> value(char const* name, std::string const& label) const {
+    [[nodiscard]] std::optional<std::string> value(char const* name, source_label label) const {
         return filled(label, [&](char* to, std::size_t size) {
             return fd_ >= 0 ? ::fgetxattr(fd_, name, to, size) : ::lgetxattr(path_.c_str(), name, to, size);
         });
     }
 
     /// The names, each followed by NUL.
-    [[nodiscard]] std::string names(std::string const& label) const {
+    [[nodiscard]] std::string names(source_label label) const {
         return filled(label,
                       [&](char* to, std::size_t size) {
                           return fd_ >= 0 ? ::flistxattr(fd_, to, size)
@@ -84,16 +85,16 @@ class attribute_place {
     attribute_place(int fd, std::string path) : fd_{fd}, path_{std::move(path)} {}
 
     template <class Call>
-    static std::optional<std::string> filled(std::string const& label, Call call) {
+    static std::optional<std::string> filled(source_label label, Call call) {
         constexpr std::size_t usual = 64, largest = 65536; // largest: XATTR_SIZE_MAX and XATTR_LIST_MAX
         std::array<char, usual> space{};
         auto n = call(space.data(), space.size());
         if (n >= 0) return std::string{space.data(), static_cast<std::size_t>(n)};
         if (errno == ENODATA || errno == ENOTSUP) return std::nullopt;
-        if (errno != ERANGE) throw system_error{"read extended attributes of", label, errno};
+        if (errno != ERANGE) throw system_error{"read extended attributes of", label.text(), errno};
         std::string value(largest, '\0');
         n = call(value.data(), value.size());
-        if (n < 0) throw system_error{"read extended attributes of", label, errno};
+        if (n < 0) throw system_error{"read extended attributes of", label.text(), errno};
         value.resize(static_cast<std::size_t>(n));
         return value;
     }
@@ -109,7 +110,7 @@ inline bool is_stored(std::string_view attribute) {
 
 /// The extended attributes that the policy stores, sorted by name.
 inline std::vector<extended_attribute> read_attributes(attribute_place const& place, xattr_policy policy,
-                                                       std::string const& label) {
+                                                       source_label label) {
     std::vector<extended_attribute> found;
     if (policy == xattr_policy::none) return found;
     auto const add = [&](char const* name) {
@@ -132,12 +133,12 @@ inline std::vector<extended_attribute> read_attributes(attribute_place const& pl
     return found;
 }
 
-inline std::string read_link(tree_item const& item, std::string const& label) {
+inline std::string read_link(tree_item const& item, source_label label) {
     // st_size is the length of the target on most file systems, a hint on the others.
     std::string target(static_cast<std::size_t>(item.facts.st_size) + 1, '\0');
     for (;;) {
         auto const n = ::readlinkat(item.folder, item.name(), target.data(), target.size());
-        if (n < 0) throw system_error{"read", label, errno};
+        if (n < 0) throw system_error{"read", label.text(), errno};
         if (static_cast<std::size_t>(n) < target.size()) {
             target.resize(static_cast<std::size_t>(n));
             return target;
@@ -168,7 +169,7 @@ inline std::optional<entry_type> entry_type_of(::mode_t mode) {
 
 /// The header of `item`, without its extended attributes. Not for sockets.
 inline tar_entry make_header(tree_item const& item, entry_type type, ownership owners, timestamps_ref time,
-                             std::string const& label) {
+                             source_label label) {
     auto const& facts = item.facts;
     tar_entry entry;
     entry.name = item.path;

@@ -1,19 +1,18 @@
 #pragma once
 // pack: layer source -> blob. One read of every source byte, every digest in that pass:
 //
-//     source -> meter -> gather -> plain tap -> encoder -> packed tap -> blob
-//                                  (diff_id)              (digest, size)
+//     source -> meter -> plain tap -> encoder -> packed tap -> blob
+//                        (diff_id)               (digest, size)
 //
 // Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once. pack_each() packs
 // one source in several ways, still with one read and one digest of the plain bytes.
-// Backpressure is the call stack; parallelism lives inside the encoder, which posts blocks to the executor,
-// or, where there is none to speak of, in the tap, which hashes a chunk on the executor while that chunk is
-// written and the next one read.
+// Backpressure is the call stack; parallelism lives inside the encoder, which posts blocks to the executor, and in the
+// taps, which hash there. What is left to the thread that calls is reading and writing.
 
 #include <shiplap/bytes/activity.hpp>
-#include <shiplap/bytes/gather.hpp>
 #include <shiplap/bytes/pipeline.hpp>
 #include <shiplap/codec/uncompressed.hpp>
+#include <shiplap/digest/gathering_tap.hpp>
 #include <shiplap/image/rfc3339.hpp>
 #include <shiplap/layer/concept.hpp>
 #include <shiplap/store/concept.hpp>
@@ -60,26 +59,25 @@ struct packer {
     virtual ~packer() = default;
     virtual void write(bytes_view plain) = 0;
     /// Call once; `plain` has seen all that was written.
-    virtual layer_blob commit(tap<D>& plain) = 0;
+    virtual layer_blob commit(tap<D> plain) = 0;
 };
 
 template <digest_algorithm D, codec C, blob_store S>
 class encoding_packer final : public packer<D> {
   public:
     encoding_packer(C const& how, S& store, executor_ref executor)
-        : blob_{store.open()}, encoder_{how.encoder(executor)} {}
+        : blob_{store.open()}, encoder_{how.encoder(executor)}, packed_{executor} {}
 
     void write(bytes_view plain) override { pipe_.write(plain); }
 
-    layer_blob commit(tap<D>& plain) override {
+    layer_blob commit(tap<D> plain) override {
         pipe_.finish();
-        auto whole = plain.fork();
         if constexpr (extending_encoder<encoder_of<C>>) {
             null_sink nowhere;
-            pipeline extension{whole, nowhere};
+            pipeline extension{plain, nowhere};
             encoder_.write_extension(extension);
         }
-        layer_blob out{packed_.facts(), whole.facts().digest, std::string{C::encoding}};
+        layer_blob out{packed_.facts(), plain.facts().digest, std::string{C::encoding}};
         if constexpr (annotating_encoder<encoder_of<C>>) out.annotations = encoder_.annotations();
         blob_.commit(out.blob);
         return out;
@@ -88,9 +86,8 @@ class encoding_packer final : public packer<D> {
   private:
     blob_writer_of<S> blob_;
     encoder_of<C> encoder_;
-    gather blocks_;
-    tap<D> packed_;
-    pipeline<encoder_of<C>, gather, tap<D>, blob_writer_of<S>> pipe_{encoder_, blocks_, packed_, blob_};
+    gathering_tap<D> packed_;
+    pipeline<encoder_of<C>, gathering_tap<D>, blob_writer_of<S>> pipe_{encoder_, packed_, blob_};
 };
 
 /// Where nothing is encoded, what the plain tap saw is the blob.
@@ -102,8 +99,8 @@ class encoding_packer<D, C, S> final : public packer<D> {
 
     void write(bytes_view plain) override { blob_.write(plain); }
 
-    layer_blob commit(tap<D>& plain) override {
-        auto const facts = plain.fork().facts();
+    layer_blob commit(tap<D> plain) override {
+        auto const facts = plain.facts();
         blob_.commit(facts);
         return {facts, facts.digest, std::string{C::encoding}};
     }
@@ -124,7 +121,7 @@ struct packers {
 /// One pass over `source`, into all packers; returns what each has made.
 template <digest_algorithm D, layer_source L, class Env>
 std::vector<layer_blob> pack_with(std::span<std::unique_ptr<packer<D>> const> into, L const& source,
-                                  tap<D>& plain, Env& env) {
+                                  Env& env) {
     progress_ref const progress{env.progress};
     std::optional<std::uint64_t> total;
     if constexpr (sized_layer<L>)
@@ -134,16 +131,16 @@ std::vector<layer_blob> pack_with(std::span<std::unique_ptr<packer<D>> const> in
     std::optional<timestamp> newest;
     newest_timestamp const time{timestamps_ref{env.timestamps}, &newest};
     meter metered{told};
-    gather chunks;
+    gathering_tap<D> plain{executor_ref{env.executor}};
     packers<D> out{into};
-    pipeline pipe{metered, chunks, plain, out};
+    pipeline pipe{metered, plain, out};
     source.write_tar(pipe, layer_context{timestamps_ref{time}, progress});
     pipe.finish();
 
     std::vector<layer_blob> made;
     made.reserve(into.size());
     for (auto const& one : into) {
-        made.push_back(one->commit(plain));
+        made.push_back(one->commit(plain.seen()));
         made.back().created = newest;
         made.back().annotations.merge(rewrite_annotations(time.latest()));
     }
@@ -162,11 +159,8 @@ std::unique_ptr<packer<D>> make_packer(C const& how, S& store, executor_ref exec
 /// progress and timestamps (export/env.hpp). When it throws, `store` holds nothing of the layer.
 template <digest_algorithm D, layer_source L, codec C, blob_store S, class Env>
 layer_blob pack(L const& source, C const& how, S& store, Env& env) {
-    constexpr bool only_hashes = std::same_as<encoder_of<C>, identity_stage>;
-    executor_ref const executor{env.executor};
-    tap<D> plain{only_hashes ? executor : executor_ref{}};
-    std::array const packers{detail::make_packer<D>(how, store, executor)};
-    return std::move(detail::pack_with<D>(packers, source, plain, env).front());
+    std::array const packers{detail::make_packer<D>(how, store, executor_ref{env.executor})};
+    return std::move(detail::pack_with<D>(packers, source, env).front());
 }
 
 /// Packs it once with each codec of `ways`, a range of variants of codecs; the results are in that order. When it
@@ -174,13 +168,12 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
 template <digest_algorithm D, layer_source L, class Ways, blob_store S, class Env>
 std::vector<layer_blob> pack_each(L const& source, Ways const& ways, S& store, Env& env) {
     executor_ref const executor{env.executor};
-    tap<D> plain{executor};
     std::vector<std::unique_ptr<detail::packer<D>>> packers;
     packers.reserve(std::size(ways));
     for (auto const& way : ways)
         packers.push_back(
             std::visit([&](auto const& how) { return detail::make_packer<D>(how, store, executor); }, way));
-    return detail::pack_with<D>(packers, source, plain, env);
+    return detail::pack_with<D>(packers, source, env);
 }
 
 } // namespace shiplap

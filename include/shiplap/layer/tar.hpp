@@ -103,9 +103,16 @@ void pass_archive(In& plain, std::string const& name, Out& out, layer_context co
     bool const keeps = context.time.keeps();
     tar_retimer retimer{context.time.rule()};
 
-    auto const space = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
-    bytes_span const buffer{space.get(), transfer_size};
-    while (auto const n = naming_archive(name, [&] { return plain.read(buffer); })) {
+    std::unique_ptr<std::byte[]> space; // made if `out` lends nothing, or not the bytes that it gets
+    for (;;) {
+        bytes_span buffer{};
+        if constexpr (lending_sink<Out>)
+            if (keeps) buffer = out.room();
+        bool const lent = !buffer.empty();
+        if (!lent && !space) space = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
+        if (!lent) buffer = {space.get(), transfer_size};
+        auto const n = naming_archive(name, [&] { return plain.read(buffer); });
+        if (n == 0) break;
         for (bytes_view rest = buffer.first(n); !rest.empty();) {
             auto const before = rest;
             auto const event = scanner.next(rest);
@@ -115,6 +122,11 @@ void pass_archive(In& plain, std::string const& name, Out& out, layer_context co
             }
             if (!keeps) retimer.pass(before.first(before.size() - rest.size()), event, scanner, out);
         }
+        if constexpr (lending_sink<Out>)
+            if (lent) {
+                out.filled(n);
+                continue;
+            }
         if (keeps) out.write(buffer.first(n));
     }
     scanner.finish();

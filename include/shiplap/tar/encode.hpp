@@ -40,8 +40,19 @@ inline std::string ascii_only(std::string_view text) {
     return kept;
 }
 
+inline bool is_ascii(std::string_view text) noexcept {
+    return std::none_of(text.begin(), text.end(), beyond_ascii);
+}
+
+inline void put_ascii(tar_block& block, tar_field field, std::string_view text) {
+    if (is_ascii(text))
+        block.put(field, text);
+    else
+        block.put(field, ascii_only(text));
+}
+
 inline bool fits_text(tar_field field, std::string_view text) {
-    return text.size() <= field.size && std::none_of(text.begin(), text.end(), beyond_ascii);
+    return text.size() <= field.size && is_ascii(text);
 }
 
 struct split_name {
@@ -50,7 +61,7 @@ struct split_name {
 
 /// Cuts a long name at the last '/' that at most 155 bytes stand before, if 1..100 bytes remain.
 inline std::optional<split_name> split_ustar_name(std::string_view name) {
-    if (std::any_of(name.begin(), name.end(), beyond_ascii)) return {};
+    if (!is_ascii(name)) return {};
     auto const last = name.size() - (name.ends_with('/') ? 2 : 1);
     auto const slash = name.rfind('/', std::min(last, tar_fields::prefix.size));
     if (slash == std::string_view::npos || slash == 0) return {};
@@ -161,10 +172,10 @@ inline void append_extended_header(std::string& out, tar_entry const& entry, pax
 
 } // namespace detail
 
-/// The header blocks of an entry: a multiple of 512 bytes. Throws format_error, naming the entry, if no
+/// Appends the header blocks of an entry: a multiple of 512 bytes. Throws format_error, naming the entry, if no
 /// header can say what the entry holds. Device numbers of more than 21 bits, which no Linux file has, are
 /// written in base-256.
-inline std::string encode_header(tar_entry const& entry) {
+inline void append_header(std::string& out, tar_entry const& entry) {
     using namespace detail;
     check_encodable(entry);
     bool const no_time = entry.mtime == timestamp{go_zero_time, 0};
@@ -177,9 +188,9 @@ inline std::string encode_header(tar_entry const& entry) {
     if (!plain && long_name) records.emplace("path", entry.name);
 
     tar_block block;
-    block.put(tar_fields::name, plain && split ? split->rest : ascii_only(entry.name));
+    put_ascii(block, tar_fields::name, plain && split ? split->rest : entry.name);
     if (plain && split) block.put(tar_fields::prefix, split->prefix);
-    block.put(tar_fields::link_name, ascii_only(entry.link_name));
+    put_ascii(block, tar_fields::link_name, entry.link_name);
     block.put_octal(tar_fields::mode, entry.mode);
     block.put_octal(tar_fields::uid, entry.uid);
     block.put_octal(tar_fields::gid, entry.gid);
@@ -187,14 +198,19 @@ inline std::string encode_header(tar_entry const& entry) {
     block.put_octal(tar_fields::mtime,
                     static_cast<std::uint64_t>(mtime.seconds)); // a negative one does not fit: 0
     block.put(tar_fields::type, {reinterpret_cast<char const*>(&entry.type), 1});
-    block.put(tar_fields::user_name, ascii_only(entry.user_name));
-    block.put(tar_fields::group_name, ascii_only(entry.group_name));
+    put_ascii(block, tar_fields::user_name, entry.user_name);
+    put_ascii(block, tar_fields::group_name, entry.group_name);
     block.put_number(tar_fields::device_major, entry.device_major);
     block.put_number(tar_fields::device_minor, entry.device_minor);
 
-    std::string out;
     if (!plain) append_extended_header(out, entry, records);
     append_block(out, block);
+}
+
+/// The header blocks alone.
+inline std::string encode_header(tar_entry const& entry) {
+    std::string out;
+    append_header(out, entry);
     return out;
 }
 

@@ -12,6 +12,7 @@
 #include <shiplap/bytes/concept.hpp>
 #include <shiplap/tar/encode.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -27,8 +28,9 @@ class tar_writer {
     /// missing.
     void entry(tar_entry const& next) {
         complete();
-        auto blocks = std::string(padding_, '\0') + encode_header(next);
-        out_->write(as_bytes(blocks));
+        blocks_.assign(padding_, '\0');
+        append_header(blocks_, next);
+        out_->write(as_bytes(blocks_));
         name_ = next.name;
         remaining_ = next.size;
         padding_ = tar_padding(next.size);
@@ -43,6 +45,28 @@ class tar_writer {
         if (payload.empty()) return;
         out_->write(payload);
         remaining_ -= payload.size();
+    }
+
+    /// The entry's payload, or what is missing of it, read from `from`: into the memory of the sink where that lends
+    /// some, else through `space`. Throws format_error if `from` ends before.
+    template <byte_source From>
+    void payload(From& from, bytes_span space) {
+        while (remaining_ != 0) {
+            bytes_span room{};
+            if constexpr (lending_sink<Out>) room = out_->room();
+            bool const lent = !room.empty();
+            if (!lent) room = space;
+            auto const n = from.read(room.first(
+                static_cast<std::size_t>(std::min(remaining_, static_cast<std::uint64_t>(room.size())))));
+            if (n == 0) complete();
+            remaining_ -= n;
+            if constexpr (lending_sink<Out>)
+                if (lent) {
+                    out_->filled(n);
+                    continue;
+                }
+            out_->write(room.first(n));
+        }
     }
 
     /// Ends the archive. Call once, after the last entry; throws format_error if payload is missing.
@@ -60,7 +84,8 @@ class tar_writer {
     }
 
     Out* out_;
-    std::string name_; // of the current entry
+    std::string name_;   // of the current entry
+    std::string blocks_; // kept for its memory
     std::uint64_t remaining_ = 0;
     std::size_t padding_ = 0;
 };
