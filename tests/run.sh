@@ -16,7 +16,7 @@ packages=(
     libcli11-dev liblzma-dev                                                  # the command, an example
     catch2 libbenchmark-dev python3 python3-jsonschema                        # the tests
     clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
-    skopeo umoci jq attr libcap2-bin zstd libarchive-tools docker-registry apache2-utils openssl # other people's tools, to compare with
+    skopeo umoci jq attr libcap2-bin zstd pigz libarchive-tools docker-registry apache2-utils openssl # other people's tools, to compare with
     buildah podman containerd runc busybox-static faketime                    # those that run images, on any day
 )
 
@@ -30,7 +30,7 @@ fixed=() wrap=()
 setarch -R true 2>/dev/null && fixed=(setarch -R)
 
 build() { # PRESET TARGET
-    cmake --preset "$1" -B "$root/build-$1"
+    cmake --preset "$1" -B "$root/build-$1" -D SHIPLAP_TESTS_TOGETHER=ON
     cmake --build "$root/build-$1" -j "$jobs" --target "$2"
 }
 run() { # PRESET CTEST_OPTION...

@@ -66,6 +66,11 @@ void check_backend(B const& backend) {
             auto fresh = backend.compressor(level); // nothing is kept from the block before
             CHECK(deflated(fresh, block) == packed);
         }
+        for (std::size_t size = 10; size < 200'000; size += size / 3) { // the files of an estargz
+            auto const small = lopsided(size / 2) + prose(size / 2, static_cast<unsigned>(size));
+            auto fresh = backend.compressor(level);
+            CHECK(deflated(compressor, small) == deflated(fresh, small));
+        }
         auto moved = std::move(compressor);
         CHECK(inflated(deflated(moved, "moved"), 5) == "moved");
         CHECK(detail::checksum(moved, as_bytes("123456789")) == 0xcbf43926);

@@ -50,11 +50,13 @@ def add(name, arguments, code, *fragments, prepare=None, **more):
 
 OUTPUTS = [  # what follows type=oci, or else stands alone; fragments of the message
     (",compression=lz4", "unsupported compression type lz4", "uncompressed, gzip, estargz, zstd"),
-    (",compression-level=13", "compression-level", "libdeflate", "between -1 and 12"),
+    (",compression-level=13", "compression-level", "gzip", "12"),
+    (",compression-variant=libdeflate,compression-level=13", "compression-level", "12"),
+    (",compression-variant=isal,compression-level=4", "compression-level", "3"),
+    (",compression=estargz,compression-variant=zlib,compression-level=10", "compression-level", "estargz", "9"),
+    (",compression-variant=pigz", "compression-variant", "pigz", "libdeflate", "zlib", "isal"),
     (",compression=zstd,compression-level=23", "compression-level", "22"),
     (",compression-level=-2", "compression-level"),
-    (",compression-variant=isal,compression-level=4", "isal", "between -1 and 3"),
-    (",compression-variant=pigz", "unsupported compression variant pigz", "libdeflate, zlib, isal"),
     (",compression-level=high", "non-integer value high"),
     (",force-compression=maybe", "non-bool value maybe"),
     (",tar=2", "non-bool value", "'2'"),

@@ -100,6 +100,29 @@ def docker_media_types_by_default_for_docker_only(work):
         expect_equal(inspect(work, f"oci-layout:{kind}")["root"]["mediaType"], wanted, kind)
 
 
+@table.row
+def variants_of_deflate(work):
+    def packed(attributes):
+        return export(work, spec=f"type=oci,dest=image.tar,{attributes}")
+
+    for codec in "gzip", "estargz":
+        by_variant = {variant: packed(f"compression={codec},compression-variant={variant}")
+                      for variant in ("zlib", "libdeflate", "isal")}
+        expect_equal(len(set(by_variant.values())), 3, f"number of different digests with {codec}")
+        expect_equal(packed(f"compression={codec}"), by_variant["libdeflate"], f"{codec} without a variant")
+        expect_equal(packed(f"compression-variant=isal,compression={codec}"), by_variant["isal"], f"{codec}, other order")
+
+
+@table.row
+def a_variant_that_means_nothing_is_named(work):
+    for codec in "zstd", "uncompressed":
+        spec = f"type=oci,dest=image.tar,compression={codec}"
+        wanted = export(work, spec=spec)
+        code, out, err = run(work, "-o", f"{spec},compression-variant=isal", "tree")
+        expect_equal((code, out.decode().strip()), (0, wanted), f"exit code and digest with {codec}")
+        expect_in("compression-variant has no effect", err, codec)
+
+
 # --- types of output -----------------------------------------------------------------------------------------
 
 

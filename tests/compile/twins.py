@@ -8,24 +8,43 @@ The file must compile as it is, and must fail with each -DREJECT=N that it annou
     // reject N: WORD...
 
 where the compiler's first error, with the notes that belong to it, must contain every WORD: the concept, the
-expression that is missing, the type that lacks it.
+expression that is missing, the type that lacks it. What the file includes is parsed once for all of them.
 """
 
 import os
+import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 
-def compile_(compiler, include_dir, path, *options):
-    # No excerpts of the source: its own names must not count as the compiler's words.
-    excerpts = "-fno-caret-diagnostics" if "clang" in compiler else "-fno-diagnostics-show-caret"
-    command = [compiler, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror",
-               "-fdiagnostics-color=never", excerpts, "-I", include_dir, *options, path]
-    result = subprocess.run(command, text=True, capture_output=True, env={**os.environ, "LC_ALL": "C"})
-    # Nor may the names of its files.
-    return result.returncode == 0, re.sub(r"^(?:In file included from )?\S*/", "", result.stderr.replace(path, "twin"),
-                                          flags=re.MULTILINE)
+class Compiler:
+    def __init__(self, program, include_dir, path, folder):
+        # No excerpts of the source: its own names must not count as the compiler's words.
+        excerpts = "-fno-caret-diagnostics" if "clang" in program else "-fno-diagnostics-show-caret"
+        self.command = [program, "-std=c++20", "-Wall", "-Wextra", "-Werror", "-fdiagnostics-color=never", excerpts,
+                        "-I", include_dir]
+        self.path = path
+        header = pathlib.Path(folder) / "included.hpp"
+        header.write_text("".join(re.findall(r"^#include <.*\n", pathlib.Path(path).read_text(), re.MULTILINE)))
+        precompiled = f"{header}.pch" if "clang" in program else f"{header}.gch"
+        good, messages = self.run("-x", "c++-header", header, "-o", precompiled)
+        if not good:
+            sys.exit(f"what it includes does not compile:\n{messages}")
+        self.included = ["-Winvalid-pch", "-include", header]
+
+    def run(self, *options):
+        result = subprocess.run([*self.command, *options], text=True, capture_output=True,
+                                env={**os.environ, "LC_ALL": "C"})
+        return result.returncode == 0, result.stderr
+
+    def __call__(self, number):
+        """Whether it compiles with that mistake, and the messages."""
+        good, messages = self.run("-fsyntax-only", *self.included, f"-DREJECT={number}", self.path)
+        # Nor may the names of files count.
+        return good, re.sub(r"^(?:In file included from )?\S*/", "", messages.replace(self.path, "twin"),
+                            flags=re.MULTILINE)
 
 
 def first_error(messages):
@@ -43,12 +62,17 @@ def main():
     if not announced:
         sys.exit(f"{path}: announces no rejection")
 
+    with tempfile.TemporaryDirectory() as folder:
+        check(Compiler(compiler, include_dir, path, folder), announced)
+
+
+def check(compile_, announced):
     findings = []
-    good, messages = compile_(compiler, include_dir, path, "-DREJECT=0")
+    good, messages = compile_(0)
     if not good:
         findings.append(f"does not compile as it is:\n{messages}")
     for number, words in announced:
-        good, messages = compile_(compiler, include_dir, path, f"-DREJECT={number}")
+        good, messages = compile_(number)
         if good:
             findings.append(f"REJECT={number} compiles")
             continue

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import platform
+import random
 import time
 
 import registry_server
@@ -149,6 +150,13 @@ class Inputs:
         tar = tar_of(more, self.work.place("more.tar"))
         return [packed, f"tar:{tar}"], survey(tree) | survey(more)
 
+    def filling_blocks(self, variant):
+        """Layers that are as long as a whole number of blocks, and of frames; some of it cannot be compressed."""
+        tree = self.tree(variant)
+        more = small_tree(self.work.place("more"), {b"srv/more": random.Random(variant).randbytes(9 << 20)})
+        return [tar_of(tree, self.work.place("blocks.tar"), "--blocking-factor=2048"),
+                tar_of(more, self.work.place("frames.tar"), "--blocking-factor=16384")], survey(tree) | survey(more)
+
     def changed(self, variant):
         """A tree, then what was deleted and replaced in it."""
         before, after = self.tree("before " + variant), self.tree(variant, ["srv/ä ☃".encode()])
@@ -200,6 +208,7 @@ class Inputs:
 
 # --- the table -------------------------------------------------------------------------------------------
 
+VARIANTS = {"zlib": 9, "libdeflate": 12, "isal": 3}  # and the level of the smallest output
 NO_ZSTD = "umoci 0.4.7 knows no zstd"
 NO_DOCKER_ZSTD = "it does not know Docker's media type for zstd"
 LAYOUT_IS_OCI = "it wants OCI manifests in a layout; the archives and the registry cover Docker's"
@@ -261,6 +270,14 @@ def layouts():
     for level in 1, 19:
         yield Row(f"layout, zstd {level}", f"{oci},compression=zstd,compression-level={level}",
                   without={"umoci": NO_ZSTD})
+    for codec in "gzip", "estargz":
+        for variant, smallest in VARIANTS.items():
+            yield Row(f"layout, {codec} of {variant}", f"{oci},compression={codec},compression-variant={variant}")
+    for variant, smallest in VARIANTS.items():
+        yield Row(f"layout, gzip of {variant}, {smallest}, filling blocks",
+                  f"{oci},compression-variant={variant},compression-level={smallest}", Inputs.filling_blocks)
+    yield Row("layout, zstd, filling frames", f"{oci},compression=zstd", Inputs.filling_blocks,
+              without={"umoci": NO_ZSTD})
     yield Row("layout, eStargz", f"{oci},compression=estargz")
     yield Row("layout, eStargz 9", f"{oci},compression=estargz,compression-level=9")
     yield Row("layout of Docker's types", "type=docker,tar=false,dest={dest}", types="docker", without=IN_LAYOUT)

@@ -6,6 +6,7 @@
 #include <shiplap/error.hpp>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <string>
@@ -30,7 +31,9 @@ class isal_compressor {
     /// Throws error{unsupported} for a block of 4 GiB or more, which the library has no numbers for.
     [[nodiscard]] std::size_t compress(bytes_view in, bytes_span into) {
         constexpr std::size_t most = std::numeric_limits<std::uint32_t>::max();
-        ::isal_zstream z; // NOLINT(cppcoreguidelines-pro-type-member-init): large, and set by the next line
+        // All of it anew: what is left of the block before would find its way into the output.
+        std::memset(space_.get(), 0, space_size(level_));
+        ::isal_zstream z{};
         ::isal_deflate_init(&z);
         z.level = static_cast<std::uint32_t>(level_);
         z.level_buf = reinterpret_cast<std::uint8_t*>(space_.get());

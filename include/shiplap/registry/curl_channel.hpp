@@ -52,7 +52,7 @@ struct system_store {
 
     static system_store find() {
         auto const* const built = curl_version_info(CURLVERSION_NOW);
-        system_store store{environment({"SSL_CERT_FILE"}), environment({"SSL_CERT_DIR"})};
+        system_store store{variable({"SSL_CERT_FILE"}), variable({"SSL_CERT_DIR"})};
         bool const chosen = !store.file.empty() || !store.folder.empty();
         if (!chosen && built->cainfo != nullptr) store.file = built->cainfo;
         if (!chosen && built->capath != nullptr) store.folder = built->capath;

@@ -18,7 +18,7 @@
 
 namespace shiplap::detail {
 
-inline std::string environment(std::initializer_list<char const*> names) {
+inline std::string variable(std::initializer_list<char const*> names) {
     for (auto const* const name : names)
         if (auto const* const value = std::getenv(name); value != nullptr && *value != '\0') return value;
     return {};
@@ -34,8 +34,8 @@ inline std::uint16_t port_of(::sockaddr const& address) noexcept {
 /// The environment's proxy for this origin, as libcurl chooses it; NO_PROXY is not considered. Empty: none.
 inline std::string proxy_for(origin const& to) {
     // Programs that servers run get a request's "Proxy:" header as HTTP_PROXY: nobody reads that one.
-    auto proxy = to.is_https() ? environment({"https_proxy", "HTTPS_PROXY"}) : environment({"http_proxy"});
-    return proxy.empty() ? environment({"all_proxy", "ALL_PROXY"}) : proxy;
+    auto proxy = to.is_https() ? variable({"https_proxy", "HTTPS_PROXY"}) : variable({"http_proxy"});
+    return proxy.empty() ? variable({"all_proxy", "ALL_PROXY"}) : proxy;
 }
 
 /// Whether `peer` is the proxy for this origin. Proxies have private addresses as a rule. Whether NO_PROXY lets one be

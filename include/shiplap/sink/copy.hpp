@@ -152,9 +152,9 @@ class background_copy {
         if (!added_.insert(what.digest).second) return; // on its way, or there
         item next{std::move(what), std::nullopt};
         if (opened && is_owned(from_, {next.what.digest, next.what.size}))
-            next.opened = open_content(next.what, from_);
+            next.opened.emplace(open_content(next.what, from_));
         else if (opened)
-            next.opened = {std::move(*opened), false};
+            next.opened.emplace(opened_content<blob_reader_of<From>>{std::move(*opened), false});
         waiting_.push_back(std::move(next));
         if (waiting_.size() > idle_ && workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
             workers_.emplace_back([this] { work(); });
