@@ -66,7 +66,6 @@ def shiplap(command, corpus, codec):
              tool("shiplap fast", codec + ",compression-variant=isal", limit=("isal", "3", members))]
     if codec == "gzip":
         found += [tool(f"shiplap level {level}", f"{codec},compression-level={level}", few=True) for level in (1, 6, 9)]
-        found += [tool("shiplap fastest", codec + ",compression-variant=isal,compression-level=1", few=True)]
         found += [tool("shiplap zlib 6", codec + ",compression-variant=zlib,compression-level=6", few=True, full=True)]
     return found
 

@@ -66,6 +66,8 @@
 //
 //   concept             expression              meaning
 //   byte_sink           s.write(in)             takes all of `in`, or throws
+//   lending_sink        s.room() -> span        a byte_sink that has memory for the next bytes; empty: none just now
+//                       s.filled(n)             takes the first n bytes of that, as write() would: saves a copy
 //   byte_source         r.read(into) -> n       fills up to into.size() bytes; 0 means end (for a non-empty `into`)
 //   replayable_source   r.rewind()              a byte_source; back to the first byte, any number of times
 //   byte_stage          t.write(in, out)        transforms `in`, pushes what is ready into `out`
@@ -106,6 +108,13 @@ inline std::string_view as_text(bytes_view bytes) noexcept {
 template <class S>
 concept byte_sink = requires(S& sink, bytes_view in) {
     sink.write(in);
+};
+
+/// Lends its own memory to who makes the bytes: see the table above.
+template <class S>
+concept lending_sink = byte_sink<S> && requires(S& sink, std::size_t n) {
+    { sink.room() } -> std::same_as<bytes_span>;
+    sink.filled(n);
 };
 
 /// Hands out bytes in order until read() returns 0.
@@ -395,6 +404,15 @@ struct meter {
         out.write(in);
         told.advance(in.size());
     }
+    template <lending_sink Out>
+    [[nodiscard]] bytes_span room(Out& out) {
+        return out.room();
+    }
+    template <lending_sink Out>
+    void filled(std::size_t n, Out& out) {
+        out.filled(n);
+        told.advance(n);
+    }
     template <byte_sink Out>
     void finish(Out&) noexcept {}
 };
@@ -410,20 +428,43 @@ struct meter {
 
 namespace shiplap {
 
-/// A reference to any byte_sink.
+/// A reference to any byte_sink; lends what that one lends.
 class byte_sink_ref {
   public:
     template <byte_sink S>
         requires(!std::same_as<std::remove_cv_t<S>, byte_sink_ref>)
     byte_sink_ref(S& sink)
     noexcept // NOLINT(google-explicit-constructor): a reference, as S& would be
-        : object_{&sink}, write_{[](void* object, bytes_view in) { static_cast<S*>(object)->write(in); }} {}
+        : object_{&sink}, calls_{&calls_of<S>} {}
 
-    void write(bytes_view in) { write_(object_, in); }
+    void write(bytes_view in) { calls_->write(object_, in); }
+    [[nodiscard]] bytes_span room() { return calls_->room(object_); }
+    void filled(std::size_t n) { calls_->filled(object_, n); }
 
   private:
+    struct calls {
+        void (*write)(void*, bytes_view);
+        bytes_span (*room)(void*);
+        void (*filled)(void*, std::size_t);
+    };
+
+    template <byte_sink S>
+    static bytes_span room_of(void* object) {
+        if constexpr (lending_sink<S>)
+            return static_cast<S*>(object)->room();
+        else
+            return {};
+    }
+    template <byte_sink S>
+    static void filled_of(void* object, std::size_t n) {
+        if constexpr (lending_sink<S>) static_cast<S*>(object)->filled(n);
+    }
+    template <byte_sink S>
+    static constexpr calls calls_of{[](void* object, bytes_view in) { static_cast<S*>(object)->write(in); },
+                                    room_of<S>, filled_of<S>};
+
     void* object_;
-    void (*write_)(void*, bytes_view);
+    calls const* calls_;
 };
 
 /// A reference to any byte_source.
@@ -594,7 +635,7 @@ class thread_pool {
 };
 
 /// A reference to any executor, so that an encoder is no template over it. Default: runs everything in the
-/// caller.
+/// caller. Knows how many use it at the same time, so that what they keep in memory for it adds up to no more.
 class executor_ref {
   public:
     executor_ref() noexcept
@@ -609,11 +650,20 @@ class executor_ref {
           }} {}
 
     [[nodiscard]] unsigned concurrency() const noexcept { return concurrency_; }
+    /// How many users share it, at least one.
+    [[nodiscard]] unsigned users() const noexcept { return users_; }
+    /// The same for one of so many users.
+    [[nodiscard]] executor_ref shared_by(unsigned users) const noexcept {
+        auto one = *this;
+        one.users_ *= users;
+        return one;
+    }
     void post(std::function<void()> task) const { post_(object_, std::move(task)); }
 
   private:
     void* object_;
     unsigned concurrency_;
+    unsigned users_ = 1;
     void (*post_)(void*, std::function<void()>);
 };
 
@@ -926,8 +976,15 @@ class staged_file {
     void write(bytes_view in) {
         detail::write_fully(fd_.get(), in, label_);
         size_ += in.size();
-        if (size_ - flushing_ < flush_interval_) return;
-        // Only a hint to start: fsync() tells of failures.
+        if (size_ - flushing_ >= flush_interval_) start_writing();
+    }
+
+    /// Bytes written so far.
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+
+    /// Lets the disk begin with what was written so far, and does not wait for it.
+    void start_writing() noexcept {
+        // Only a hint: fsync() tells of failures.
         (void)::sync_file_range(fd_.get(), static_cast<::off64_t>(flushing_),
                                 static_cast<::off64_t>(size_ - flushing_), SYNC_FILE_RANGE_WRITE);
         flushing_ = size_;
@@ -943,8 +1000,17 @@ class staged_file {
     /// Makes the content durable and visible as `path`, replacing a file of that name. `mode` is exact: no
     /// umask.
     void publish(std::string const& path, ::mode_t mode) {
+        settle(path, mode);
+        name(path);
+    }
+
+    /// The two halves of publish(): who has many files settles them all before the first one gets its name, for a
+    /// journaling file system writes its journal at each fsync() that follows a change of names.
+    void settle(std::string const& path, ::mode_t mode) {
         if (::fchmod(fd_.get(), mode) != 0) throw system_error{"set mode of", path, errno};
         detail::sync_file(fd_.get(), path);
+    }
+    void name(std::string const& path) {
         if (temporary_.empty()) link_beside(path);
         if (::rename(temporary_.c_str(), path.c_str()) != 0) throw system_error{"write", path, errno};
         temporary_.clear();
@@ -1068,10 +1134,18 @@ class gather {
 //     source.write_tar(pipe);
 //     pipe.finish();
 //
+// It lends room if its first stage does: room(out) and filled(n, out), as in lending_sink.
+//
 // Stages are held by reference, so that their results (a digest, a count) can be asked for afterwards. Where
 // the types are known the whole chain is one inlined function per chunk; backpressure is the call stack.
 
 namespace shiplap {
+
+template <class T, class Out>
+concept lends_before = requires(T& stage, std::size_t n, Out& out) {
+    { stage.room(out) } -> std::same_as<bytes_span>;
+    stage.filled(n, out);
+};
 
 /// The first part and the pipeline of those behind it, which it writes into.
 template <class First, class... Rest>
@@ -1080,6 +1154,11 @@ class pipeline {
     explicit pipeline(First& first, Rest&... rest) : first_{first}, rest_{rest...} {}
 
     void write(bytes_view in) { first_.write(in, rest_); }
+
+    [[nodiscard]] bytes_span room() requires lends_before<First, pipeline<Rest...>> {
+        return first_.room(rest_);
+    }
+    void filled(std::size_t n) requires lends_before<First, pipeline<Rest...>> { first_.filled(n, rest_); }
 
     /// Lets every stage push what it holds back, first to last. Call once, after the last write().
     void finish() {
@@ -1100,6 +1179,9 @@ class pipeline<Sink> {
 
     void write(bytes_view in) { sink_.write(in); }
     void finish() noexcept {}
+
+    [[nodiscard]] bytes_span room() requires lending_sink<Sink> { return sink_.room(); }
+    void filled(std::size_t n) requires lending_sink<Sink> { sink_.filled(n); }
 
   private:
     Sink& sink_;
@@ -1367,7 +1449,7 @@ class any_backend {
 //     while (!queue.empty()) emit(queue.take());
 //
 // What is in flight is bounded twice: by number (a few blocks for every worker, so that none idles) and by
-// weight (about 7 MiB a worker and 16 MiB). With an executor without workers run() is called inside post()
+// weight (7 MiB a worker and 24 MiB, of which each user of the executor has a share). With an executor without workers run() is called inside post()
 // and at most one block exists.
 //
 // A block that nobody has started when its turn comes is run by take() itself. So an encoder makes progress
@@ -1392,10 +1474,11 @@ class block_queue {
         executor_ = other.executor_;
         slots_ = std::exchange(other.slots_, {});
         weight_ = std::exchange(other.weight_, 0);
+        last_weight_ = other.last_weight_;
         return *this;
     }
     /// Blocks that have not started never will. Those that run finish on their own: each is kept alive by its
-    /// task and refers to nothing else.
+    /// task and refers to nothing else. For blocks that do there is abandon().
     ~block_queue() { cancel(); }
 
     /// Hands `block` to the executor.
@@ -1404,17 +1487,20 @@ class block_queue {
         auto const work = std::make_shared<slot>(std::move(block), weight);
         slots_.push_back(work);
         weight_ += weight;
+        last_weight_ = weight;
         executor_.post([work] { work->run(); });
     }
 
     [[nodiscard]] bool empty() const noexcept { return slots_.empty(); }
 
-    /// True if a block must be taken before the next one is posted.
+    [[nodiscard]] std::size_t size() const noexcept { return slots_.size(); }
+
+    /// True if a block must be taken before the next one is posted, which is expected to weigh what the last one did.
     [[nodiscard]] bool full() const noexcept {
         std::size_t const workers = executor_.concurrency();
         if (workers == 0) return !empty();
-        return slots_.size() > 2 * workers + 1 ||
-               (!empty() && weight_ > base_weight + workers * weight_per_worker);
+        auto const most = (base_weight + workers * weight_per_worker) / executor_.users();
+        return slots_.size() > 2 * workers + 1 || (!empty() && weight_ + last_weight_ > most);
     }
 
     /// Waits for the oldest block; rethrows what its run() threw. Not for an empty queue.
@@ -1428,8 +1514,16 @@ class block_queue {
         return std::move(work->block);
     }
 
+    /// Blocks that have not started never will; waits for those that run.
+    void abandon() noexcept {
+        cancel();
+        for (auto const& work : slots_) work->state.wait(running);
+        slots_.clear();
+        weight_ = 0;
+    }
+
   private:
-    static constexpr std::size_t base_weight = 16 * 1024 * 1024, weight_per_worker = 7 * 1024 * 1024;
+    static constexpr std::size_t base_weight = 24 * 1024 * 1024, weight_per_worker = 7 * 1024 * 1024;
     enum progress { waiting, running, done };
 
     struct slot {
@@ -1463,7 +1557,7 @@ class block_queue {
 
     executor_ref executor_;
     std::list<std::shared_ptr<slot>> slots_;
-    std::size_t weight_ = 0;
+    std::size_t weight_ = 0, last_weight_ = 0;
 };
 
 } // namespace shiplap
@@ -3095,17 +3189,20 @@ class tar_block {
     [[nodiscard]] constexpr char* at(tar_field field) noexcept { return bytes.data() + field.offset; }
 
     [[nodiscard]] constexpr sums checksums() const noexcept {
-        constexpr auto field = tar_fields::checksum;
-        sums sum{field.size * ' ', static_cast<std::int64_t>(field.size * ' ')};
-        auto const add = [&](std::size_t begin, std::size_t end) {
-            for (auto i = begin; i < end; ++i) {
-                sum.as_unsigned += static_cast<unsigned char>(bytes[i]);
-                sum.as_signed += static_cast<signed char>(bytes[i]);
-            }
-        };
-        add(0, field.offset);
-        add(field.offset + field.size, bytes.size());
-        return sum;
+        // Over all 512 bytes, then the checksum taken off: a loop that compilers turn into vector instructions.
+        std::uint32_t sum = 0, negative = 0;
+        for (char const c : bytes) {
+            std::uint32_t const byte = static_cast<unsigned char>(c);
+            sum += byte;
+            negative += byte >> 7;
+        }
+        for (char const c : raw(tar_fields::checksum)) {
+            std::uint32_t const byte = static_cast<unsigned char>(c);
+            sum -= byte;
+            negative -= byte >> 7;
+        }
+        sum += tar_fields::checksum.size * ' ';
+        return {sum, static_cast<std::int64_t>(sum) - 256 * static_cast<std::int64_t>(negative)};
     }
 
     // Bit 7 of the first byte marks the form, bit 6 is the sign.
@@ -3689,8 +3786,19 @@ inline std::string ascii_only(std::string_view text) {
     return kept;
 }
 
+inline bool is_ascii(std::string_view text) noexcept {
+    return std::none_of(text.begin(), text.end(), beyond_ascii);
+}
+
+inline void put_ascii(tar_block& block, tar_field field, std::string_view text) {
+    if (is_ascii(text))
+        block.put(field, text);
+    else
+        block.put(field, ascii_only(text));
+}
+
 inline bool fits_text(tar_field field, std::string_view text) {
-    return text.size() <= field.size && std::none_of(text.begin(), text.end(), beyond_ascii);
+    return text.size() <= field.size && is_ascii(text);
 }
 
 struct split_name {
@@ -3699,7 +3807,7 @@ struct split_name {
 
 /// Cuts a long name at the last '/' that at most 155 bytes stand before, if 1..100 bytes remain.
 inline std::optional<split_name> split_ustar_name(std::string_view name) {
-    if (std::any_of(name.begin(), name.end(), beyond_ascii)) return {};
+    if (!is_ascii(name)) return {};
     auto const last = name.size() - (name.ends_with('/') ? 2 : 1);
     auto const slash = name.rfind('/', std::min(last, tar_fields::prefix.size));
     if (slash == std::string_view::npos || slash == 0) return {};
@@ -3810,10 +3918,10 @@ inline void append_extended_header(std::string& out, tar_entry const& entry, pax
 
 } // namespace detail
 
-/// The header blocks of an entry: a multiple of 512 bytes. Throws format_error, naming the entry, if no
+/// Appends the header blocks of an entry: a multiple of 512 bytes. Throws format_error, naming the entry, if no
 /// header can say what the entry holds. Device numbers of more than 21 bits, which no Linux file has, are
 /// written in base-256.
-inline std::string encode_header(tar_entry const& entry) {
+inline void append_header(std::string& out, tar_entry const& entry) {
     using namespace detail;
     check_encodable(entry);
     bool const no_time = entry.mtime == timestamp{go_zero_time, 0};
@@ -3826,9 +3934,9 @@ inline std::string encode_header(tar_entry const& entry) {
     if (!plain && long_name) records.emplace("path", entry.name);
 
     tar_block block;
-    block.put(tar_fields::name, plain && split ? split->rest : ascii_only(entry.name));
+    put_ascii(block, tar_fields::name, plain && split ? split->rest : entry.name);
     if (plain && split) block.put(tar_fields::prefix, split->prefix);
-    block.put(tar_fields::link_name, ascii_only(entry.link_name));
+    put_ascii(block, tar_fields::link_name, entry.link_name);
     block.put_octal(tar_fields::mode, entry.mode);
     block.put_octal(tar_fields::uid, entry.uid);
     block.put_octal(tar_fields::gid, entry.gid);
@@ -3836,14 +3944,19 @@ inline std::string encode_header(tar_entry const& entry) {
     block.put_octal(tar_fields::mtime,
                     static_cast<std::uint64_t>(mtime.seconds)); // a negative one does not fit: 0
     block.put(tar_fields::type, {reinterpret_cast<char const*>(&entry.type), 1});
-    block.put(tar_fields::user_name, ascii_only(entry.user_name));
-    block.put(tar_fields::group_name, ascii_only(entry.group_name));
+    put_ascii(block, tar_fields::user_name, entry.user_name);
+    put_ascii(block, tar_fields::group_name, entry.group_name);
     block.put_number(tar_fields::device_major, entry.device_major);
     block.put_number(tar_fields::device_minor, entry.device_minor);
 
-    std::string out;
     if (!plain) append_extended_header(out, entry, records);
     append_block(out, block);
+}
+
+/// The header blocks alone.
+inline std::string encode_header(tar_entry const& entry) {
+    std::string out;
+    append_header(out, entry);
     return out;
 }
 
@@ -3873,8 +3986,9 @@ class tar_writer {
     /// missing.
     void entry(tar_entry const& next) {
         complete();
-        auto blocks = std::string(padding_, '\0') + encode_header(next);
-        out_->write(as_bytes(blocks));
+        blocks_.assign(padding_, '\0');
+        append_header(blocks_, next);
+        out_->write(as_bytes(blocks_));
         name_ = next.name;
         remaining_ = next.size;
         padding_ = tar_padding(next.size);
@@ -3889,6 +4003,28 @@ class tar_writer {
         if (payload.empty()) return;
         out_->write(payload);
         remaining_ -= payload.size();
+    }
+
+    /// The entry's payload, or what is missing of it, read from `from`: into the memory of the sink where that lends
+    /// some, else through `space`. Throws format_error if `from` ends before.
+    template <byte_source From>
+    void payload(From& from, bytes_span space) {
+        while (remaining_ != 0) {
+            bytes_span room{};
+            if constexpr (lending_sink<Out>) room = out_->room();
+            bool const lent = !room.empty();
+            if (!lent) room = space;
+            auto const n = from.read(room.first(
+                static_cast<std::size_t>(std::min(remaining_, static_cast<std::uint64_t>(room.size())))));
+            if (n == 0) complete();
+            remaining_ -= n;
+            if constexpr (lending_sink<Out>)
+                if (lent) {
+                    out_->filled(n);
+                    continue;
+                }
+            out_->write(room.first(n));
+        }
     }
 
     /// Ends the archive. Call once, after the last entry; throws format_error if payload is missing.
@@ -3906,7 +4042,8 @@ class tar_writer {
     }
 
     Out* out_;
-    std::string name_; // of the current entry
+    std::string name_;   // of the current entry
+    std::string blocks_; // kept for its memory
     std::uint64_t remaining_ = 0;
     std::size_t padding_ = 0;
 };
@@ -4426,12 +4563,8 @@ struct uncompressed {
 
 // === shiplap/digest/tap.hpp ===
 
-// tap: a stage that lets bytes through unchanged and knows their digest and number at the end. One sits
-// before the encoder (its digest is the diff_id of image-spec, config.md) and one after it (the digest of the
-// blob).
-//
-// Given an executor, a tap hashes there a copy of what passes, so that hashing, the slowest step where nothing is
-// compressed, overlaps both the write of these bytes and the read of the next ones.
+// tap: a stage that lets bytes through unchanged and knows their digest and number at the end. It hashes each piece
+// before it passes it on; gathering_tap does that at the same time.
 
 namespace shiplap {
 
@@ -4441,80 +4574,192 @@ struct content_facts {
     std::uint64_t size = 0; ///< bytes
 };
 
+/// Copies go on independently from what both have seen.
 template <digest_algorithm D>
 class tap {
   public:
     tap() = default;
-    explicit tap(executor_ref executor) noexcept : executor_{executor} {}
-    tap(tap const&) = delete; // a task refers to this
-    tap& operator=(tap const&) = delete;
-    ~tap() { wait(); }
+    /// One that has seen `size` bytes, all in `hasher`.
+    tap(typename D::hasher hasher, std::uint64_t size) : hasher_{std::move(hasher)}, size_{size} {}
 
     template <byte_sink Out>
     void write(bytes_view in, Out& out) {
         size_ += in.size();
-        for (auto rest = in; !rest.empty();) {
-            auto const piece = rest.first(std::min(rest.size(), largest_copy));
-            hash(piece);
-            rest = rest.subspan(piece.size());
-        }
+        hasher_.update(in);
         out.write(in);
     }
 
     template <byte_sink Out>
     void finish(Out&) noexcept {}
 
-    /// A tap that has seen what this one has; both go on independently.
-    [[nodiscard]] tap fork() {
-        wait();
-        return {hasher_, size_};
-    }
-
     /// Digest and size of all that passed. Call once, after the last write().
-    [[nodiscard]] content_facts facts() {
-        wait();
-        return {digest::from_raw<D>(hasher_.finish()), size_};
-    }
+    [[nodiscard]] content_facts facts() { return {digest::from_raw<D>(hasher_.finish()), size_}; }
 
   private:
-    tap(typename D::hasher const& hasher, std::uint64_t size) : hasher_{hasher}, size_{size} {}
-
-    void hash(bytes_view piece) {
-        if (executor_.concurrency() == 0 || piece.size() < worth_a_task) {
-            wait();
-            hasher_.update(piece);
-            return;
-        }
-        next_.assign(piece.begin(), piece.end()); // while the piece before is still being hashed
-        wait();
-        hashed_.swap(next_);
-        hashing_ = true;
-        executor_.post([this] {
-            hasher_.update(hashed_);
-            std::lock_guard const lock{
-                mutex_}; // held while notifying: then the waiter cannot be gone too early
-            hashing_ = false;
-            idle_.notify_one();
-        });
-    }
-
-    void wait() {
-        std::unique_lock lock{mutex_};
-        idle_.wait(lock, [this] { return !hashing_; });
-    }
-
-    static constexpr std::size_t worth_a_task =
-        64 * 1024; // hashing less costs about as much as waking a thread
-    static constexpr std::size_t largest_copy = 4 * transfer_size;
-
-    executor_ref executor_;
     typename D::hasher hasher_;
     std::uint64_t size_ = 0;
+};
 
-    std::mutex mutex_;
-    std::condition_variable idle_;
-    bool hashing_ = false; // if so, the task alone uses hasher_ and hashed_
-    std::vector<std::byte> hashed_, next_;
+} // namespace shiplap
+
+// === shiplap/digest/gathering_tap.hpp ===
+
+// gathering_tap: a tap that passes bytes on in large chunks, and hashes each on an executor while that chunk is written
+// and the next ones are filled. It lends its chunks as a lending_sink does, so that files are read straight into them:
+// nothing is copied for the hash.
+//
+// Chunks are hashed one after the other, oldest first. When all are full and no worker has got to them, because all
+// compress, the writer hashes one itself: so it never waits for a thread that may be waiting for it. A few chunks are
+// enough: if hashing in the writer keeps the compressors waiting, their queue is empty and the next chunk is taken at once.
+
+namespace shiplap {
+
+template <digest_algorithm D>
+class gathering_tap {
+  public:
+    explicit gathering_tap(executor_ref executor = {}) : executor_{executor} {}
+    gathering_tap(gathering_tap const&) = delete;
+    gathering_tap& operator=(gathering_tap const&) = delete;
+    /// Chunks that nobody has started to hash never will be.
+    ~gathering_tap() { work_->cancel(); }
+
+    /// Memory for the next bytes, never empty.
+    template <byte_sink Out>
+    [[nodiscard]] bytes_span room(Out&) {
+        if (!chunk_) chunk_ = work_->empty_chunk();
+        return {chunk_.get() + used_, chunk_size - used_};
+    }
+
+    /// The first `n` bytes of room() are there.
+    template <byte_sink Out>
+    void filled(std::size_t n, Out& out) {
+        used_ += n;
+        if (used_ == chunk_size) flush(out);
+    }
+
+    template <byte_sink Out>
+    void write(bytes_view in, Out& out) {
+        while (!in.empty()) {
+            auto const to = room(out);
+            auto const n = std::min(to.size(), in.size());
+            std::memcpy(to.data(), in.data(), n);
+            filled(n, out);
+            in = in.subspan(n);
+        }
+    }
+
+    template <byte_sink Out>
+    void finish(Out& out) {
+        flush(out);
+    }
+
+    /// A tap that has seen what was passed on: all, after finish().
+    [[nodiscard]] tap<D> seen() { return {work_->hasher_of_all(), size_}; }
+
+    /// Digest and size of all that passed. After finish().
+    [[nodiscard]] content_facts facts() { return seen().facts(); }
+
+  private:
+    static constexpr std::size_t chunk_size = 4 * transfer_size; // smaller ones cost more wakings of threads
+    static constexpr std::size_t most_chunks = 4;
+    using chunk = std::unique_ptr<std::byte[]>;
+
+    // What tasks refer to; they keep it alive.
+    class work {
+      public:
+        [[nodiscard]] chunk empty_chunk() {
+            std::unique_lock lock{mutex_};
+            while (free_.empty() && chunks_ == most_chunks) {
+                if (hashing_)
+                    changed_.wait(lock);
+                else
+                    hash_oldest(lock);
+            }
+            if (!free_.empty()) {
+                auto found = std::move(free_.back());
+                free_.pop_back();
+                return found;
+            }
+            free_.reserve(most_chunks); // hashing must not throw
+            auto made = std::make_unique_for_overwrite<std::byte[]>(chunk_size);
+            ++chunks_;
+            return made;
+        }
+
+        /// True if somebody has to be called to hash it.
+        [[nodiscard]] bool add(chunk bytes, std::size_t size) {
+            std::lock_guard const lock{mutex_};
+            full_.push_back({std::move(bytes), size});
+            return !hashing_ && !std::exchange(called_, true);
+        }
+
+        void hash_all_there_is() {
+            std::unique_lock lock{mutex_};
+            called_ = false;
+            while (!hashing_ && !full_.empty()) hash_oldest(lock);
+        }
+
+        [[nodiscard]] typename D::hasher hasher_of_all() {
+            std::unique_lock lock{mutex_};
+            while (hashing_ || !full_.empty()) {
+                if (hashing_)
+                    changed_.wait(lock);
+                else
+                    hash_oldest(lock);
+            }
+            return hasher_;
+        }
+
+        void cancel() {
+            std::lock_guard const lock{mutex_};
+            full_.clear();
+        }
+
+      private:
+        struct filled_chunk {
+            chunk bytes;
+            std::size_t size;
+        };
+
+        // Who calls this holds the lock, before and after.
+        void hash_oldest(std::unique_lock<std::mutex>& lock) {
+            hashing_ = true;
+            auto oldest = std::move(full_.front());
+            full_.pop_front();
+            lock.unlock();
+            hasher_.update({oldest.bytes.get(), oldest.size});
+            lock.lock();
+            hashing_ = false;
+            free_.push_back(std::move(oldest.bytes));
+            changed_.notify_one();
+        }
+
+        std::mutex mutex_;
+        std::condition_variable changed_; // who has set hashing_ is done with a chunk
+        std::list<filled_chunk> full_;    // oldest first
+        std::vector<chunk> free_;
+        std::size_t chunks_ = 0; // in full_, in free_, being hashed, being filled
+        bool hashing_ = false;   // whoever has set it uses hasher_ alone
+        bool called_ = false;    // a task will look at full_
+        typename D::hasher hasher_;
+    };
+
+    template <byte_sink Out>
+    void flush(Out& out) {
+        if (used_ == 0) return;
+        bytes_view const in{chunk_.get(), std::exchange(used_, std::size_t{0})};
+        size_ += in.size();
+        // Still there when it has been hashed: only room() uses it anew.
+        if (work_->add(std::move(chunk_), in.size()))
+            executor_.post([work = work_] { work->hash_all_there_is(); });
+        out.write(in);
+    }
+
+    executor_ref executor_;
+    std::shared_ptr<work> work_ = std::make_shared<work>();
+    chunk chunk_; // being filled, or none
+    std::size_t used_ = 0;
+    std::uint64_t size_ = 0; // of what was passed on
 };
 
 } // namespace shiplap
@@ -6747,6 +6992,9 @@ inline whiteout classify_whiteout(std::string_view path) {
 // PATH_MAX and a directory that is swapped for a link leads nowhere. Only the names in the directories on the
 // current path are kept, and at most `open_levels` descriptors. What changes under the walk is an
 // error{source_changed} that names the path.
+//
+// Who reads every file asks for walk_access::contents: then files and directories are opened first and looked at
+// through the descriptor, which takes a path lookup less for each than a look, an opening and a second look.
 
 namespace shiplap {
 
@@ -6756,12 +7004,36 @@ enum class reserved_names {
     skip,   ///< left out, and what lies below it
 };
 
+/// What the user of a walk does with the files on it.
+enum class walk_access {
+    facts,    ///< reads few or none: nothing but directories is opened
+    contents, ///< reads them: each item has a descriptor, if it is a file or directory that can be opened
+};
+
+/// A path in a tree, for messages; put together only when there is one.
+struct source_label {
+    std::string_view root{}, path{};
+
+    source_label() = default;
+    source_label(std::string_view of_root, std::string_view below) noexcept : root{of_root}, path{below} {}
+    source_label(
+        std::string const& whole) noexcept // NOLINT(google-explicit-constructor): a reference, as to a string
+        : root{whole} {}
+
+    [[nodiscard]] std::string text() const {
+        std::string full{root};
+        if (!path.empty() && !full.empty() && full.back() != '/') full += '/';
+        return full.append(path);
+    }
+};
+
 /// One thing met on a walk; never the root itself. Valid until the walker moves.
 struct tree_item {
     std::string path;       ///< relative to the root, no '/' at either end
     std::size_t name_at;    ///< where the last component of `path` starts
     struct ::stat facts {}; ///< of the thing itself: links are not followed
     int folder = -1;        ///< descriptor of the directory that holds it
+    int opened = -1;        ///< its own, from which `facts` are; -1 if the walk has not opened it
 
     [[nodiscard]] char const* name() const noexcept { return path.c_str() + name_at; }
     [[nodiscard]] bool is_directory() const noexcept { return S_ISDIR(facts.st_mode); }
@@ -6780,9 +7052,9 @@ inline int compare_walk_order(std::string_view a, std::string_view b) noexcept {
 
 namespace detail {
 
-inline struct ::stat stat_open(int fd, std::string const& path) {
+inline struct ::stat stat_open(int fd, source_label path) {
     struct ::stat facts {};
-    if (::fstat(fd, &facts) != 0) throw system_error{"read", path, errno};
+    if (::fstat(fd, &facts) != 0) throw system_error{"read", path.text(), errno};
     return facts;
 }
 
@@ -6795,36 +7067,73 @@ inline bool untouched(struct ::stat const& a, struct ::stat const& b) noexcept {
            same(a.st_mtim, b.st_mtim) && same(a.st_ctim, b.st_ctim);
 }
 
-[[noreturn]] inline void throw_changed(std::string path) {
-    throw error{error_code::source_changed, "read", std::move(path),
+[[noreturn]] inline void throw_changed(source_label path) {
+    throw error{error_code::source_changed, "read", path.text(),
                 "changed while it was read; export again when nothing writes to it"};
 }
 
-/// The names in a directory, in descending byte order, so that the next one is at the back.
-inline std::vector<std::string> names_in(int fd, std::string const& path) {
-    struct closer {
-        void operator()(::DIR* stream) const { ::closedir(stream); }
+/// How a regular file is opened. O_NONBLOCK: should a fifo have taken its place, that must not wait for a writer.
+inline constexpr int file_flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+inline constexpr int folder_flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+/// The names in a directory, without an allocation for each. The next in byte order is at the back.
+class folder_names {
+  public:
+    struct entry {
+        std::size_t at;     // in bytes_
+        unsigned char type; // as d_type: a hint
     };
-    auto const copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0); // closedir() closes it
-    if (copy < 0) throw system_error{"read directory", path, errno};
-    std::unique_ptr<::DIR, closer> const stream{::fdopendir(copy)};
-    if (!stream) {
-        auto const reason = errno;
-        ::close(copy);
-        throw system_error{"read directory", path, reason};
+
+    folder_names() = default;
+    /// Reads them from the start of an open directory, through `space`.
+    folder_names(int fd, std::span<char> space, source_label path) {
+        for (;;) {
+            auto const n = ::getdents64(fd, space.data(), space.size());
+            if (n < 0) throw system_error{"read directory", path.text(), errno};
+            if (n == 0) break;
+            for (auto rest = space.first(static_cast<std::size_t>(n)); !rest.empty();) {
+                auto const* const found = reinterpret_cast<::dirent64 const*>(rest.data());
+                add(found->d_name, found->d_type);
+                rest = rest.subspan(found->d_reclen);
+            }
+        }
+        std::sort(entries_.begin(), entries_.end(), [this](entry const& a, entry const& b) {
+            return std::strcmp(name(a), name(b)) > 0; // compares unsigned bytes
+        });
     }
 
-    std::vector<std::string> names;
-    for (;;) {
-        errno = 0;
-        auto const* entry = ::readdir(stream.get());
-        if (entry == nullptr) break;
-        std::string_view const name{entry->d_name};
-        if (name != "." && name != "..") names.emplace_back(name);
+    [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
+    [[nodiscard]] entry const& back() const noexcept { return entries_.back(); }
+    /// Valid for an entry that was popped, too.
+    [[nodiscard]] char const* name(entry const& of) const noexcept { return bytes_.c_str() + of.at; }
+    void pop_back() noexcept { entries_.pop_back(); }
+
+    /// Those that are left, in descending order: as vectors have them that are used up from the back.
+    [[nodiscard]] std::vector<std::string> all() const {
+        std::vector<std::string> names;
+        names.reserve(entries_.size());
+        for (auto const& one : entries_) names.emplace_back(name(one));
+        return names;
     }
-    if (errno != 0) throw system_error{"read directory", path, errno};
-    std::sort(names.begin(), names.end(), std::greater<>{});
-    return names;
+
+  private:
+    void add(std::string_view name, unsigned char type) {
+        if (name == "." || name == "..") return;
+        entries_.push_back({bytes_.size(), type});
+        bytes_.append(name).push_back('\0');
+    }
+
+    std::string bytes_; // each name with the NUL behind it
+    std::vector<entry> entries_;
+};
+
+/// Bytes that folder_names reads at once: some 1000 names.
+inline constexpr std::size_t names_space = 32 * 1024;
+
+/// The names in an open directory, in descending byte order.
+inline std::vector<std::string> names_in(int fd, std::string const& path) {
+    auto const space = std::make_unique_for_overwrite<char[]>(names_space);
+    return folder_names{fd, {space.get(), names_space}, path}.all();
 }
 
 } // namespace detail
@@ -6836,14 +7145,15 @@ class tree_walker {
 
     /// Opens the directory `root`, which may itself be reached through a symbolic link. Throws option_error
     /// for an empty name, system_error if there is no such directory.
-    explicit tree_walker(std::string root, reserved_names reserved = reserved_names::refuse)
-        : root_{std::move(root)}, reserved_{reserved} {
+    explicit tree_walker(std::string root, reserved_names reserved = reserved_names::refuse,
+                         walk_access access = walk_access::facts)
+        : root_{std::move(root)}, reserved_{reserved}, access_{access} {
         if (root_.empty())
             throw option_error{"read directory", "", "needs the name of a directory, got an empty one"};
         unique_fd fd{detail::retry_interrupted(
             [&] { return ::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); })};
         if (!fd) throw system_error{"read directory", root_, errno};
-        auto const facts = detail::stat_open(fd.get(), root_);
+        auto const facts = detail::stat_open(fd.get(), label({}));
         enter(std::move(fd), facts, 0);
     }
 
@@ -6857,16 +7167,16 @@ class tree_walker {
                 leave();
                 continue;
             }
-            auto const name = std::move(here.names.back());
+            auto const entry = here.names.back();
             here.names.pop_back();
+            std::string_view const name{here.names.name(entry)};
             item_.path.resize(here.path_size);
             if (!item_.path.empty()) item_.path += '/';
             item_.name_at = item_.path.size();
             item_.path += name;
             if (is_reserved_name(name) && passes_over_reserved()) continue;
             item_.folder = here.fd.get();
-            if (::fstatat(item_.folder, item_.name(), &item_.facts, AT_SYMLINK_NOFOLLOW) != 0)
-                throw system_error{"read", full_path(item_.path), errno};
+            look(entry.type);
             into_item_ = item_.is_directory();
             return &item_;
         }
@@ -6879,11 +7189,9 @@ class tree_walker {
     [[nodiscard]] int root() const noexcept { return levels_.front().fd.get(); }
 
     /// A relative path with the root in front, for messages.
-    [[nodiscard]] std::string full_path(std::string_view path) const {
-        auto full = root_;
-        if (!path.empty() && full.back() != '/') full += '/';
-        return full.append(path);
-    }
+    [[nodiscard]] std::string full_path(std::string_view path) const { return label(path).text(); }
+    /// The same, not put together yet. Refers to the walker and to `path`.
+    [[nodiscard]] source_label label(std::string_view path) const noexcept { return {root_, path}; }
 
   private:
     struct level {
@@ -6891,7 +7199,7 @@ class tree_walker {
         ::dev_t device;
         ::ino_t inode;
         std::size_t path_size;
-        std::vector<std::string> names; // those still to come
+        detail::folder_names names; // those still to come
     };
 
     [[nodiscard]] bool passes_over_reserved() const {
@@ -6901,10 +7209,28 @@ class tree_walker {
             "names that start with '.wh.' mean deletions in a layer; rename it or leave such names out"};
     }
 
+    // Facts of the new item. `type` is what its directory says, which may be out of date or nothing at all.
+    void look(unsigned char type) {
+        opened_ = unique_fd{};
+        if (access_ == walk_access::contents && (type == DT_REG || type == DT_DIR))
+            opened_ = open_item(type == DT_DIR ? detail::folder_flags : detail::file_flags);
+        item_.opened = opened_.get();
+        if (opened_) {
+            item_.facts = detail::stat_open(opened_.get(), label(item_.path));
+            return;
+        }
+        // What cannot be opened may be an entry all the same: an empty file, or one that is a link to another.
+        if (::fstatat(item_.folder, item_.name(), &item_.facts, AT_SYMLINK_NOFOLLOW) != 0)
+            throw system_error{"read", full_path(item_.path), errno};
+    }
+
+    [[nodiscard]] unique_fd open_item(int flags) const {
+        return unique_fd{
+            detail::retry_interrupted([&] { return ::openat(item_.folder, item_.name(), flags); })};
+    }
+
     void enter_item() {
-        unique_fd fd{detail::retry_interrupted([&] {
-            return ::openat(item_.folder, item_.name(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        })};
+        auto fd = opened_ ? std::move(opened_) : open_item(detail::folder_flags);
         if (!fd) throw system_error{"read directory", full_path(item_.path), errno};
         enter(std::move(fd), item_.facts, item_.path.size());
         if (auto const depth = levels_.size(); depth > open_levels)
@@ -6913,8 +7239,8 @@ class tree_walker {
 
     // `before` is what was known of the directory when its entry was made.
     void enter(unique_fd fd, struct ::stat const& before, std::size_t path_size) {
-        auto const path = full_path(item_.path);
-        auto names = detail::names_in(fd.get(), path);
+        auto const path = label(item_.path);
+        detail::folder_names names{fd.get(), {space_.get(), detail::names_space}, path};
         if (!detail::untouched(before, detail::stat_open(fd.get(), path))) detail::throw_changed(path);
         levels_.push_back({std::move(fd), before.st_dev, before.st_ino, path_size, std::move(names)});
     }
@@ -6924,17 +7250,20 @@ class tree_walker {
         levels_.pop_back();
         auto& parent = levels_.back();
         if (parent.fd) return;
-        auto const path = full_path(std::string_view{item_.path}.substr(0, parent.path_size));
+        auto const path = label(std::string_view{item_.path}.substr(0, parent.path_size));
         parent.fd = unique_fd{::openat(child.fd.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC)};
-        if (!parent.fd) throw system_error{"read directory", path, errno};
+        if (!parent.fd) throw system_error{"read directory", path.text(), errno};
         auto const facts = detail::stat_open(parent.fd.get(), path);
         if (facts.st_dev != parent.device || facts.st_ino != parent.inode) detail::throw_changed(path);
     }
 
     std::string root_;
     reserved_names reserved_;
+    walk_access access_;
+    std::unique_ptr<char[]> space_ = std::make_unique_for_overwrite<char[]>(detail::names_space);
     std::vector<level> levels_;
     tree_item item_{};
+    unique_fd opened_;       // item_.opened
     bool into_item_ = false; // item_ is a directory whose children come next
 };
 
@@ -7224,9 +7553,16 @@ void pass_archive(In& plain, std::string const& name, Out& out, layer_context co
     bool const keeps = context.time.keeps();
     tar_retimer retimer{context.time.rule()};
 
-    auto const space = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
-    bytes_span const buffer{space.get(), transfer_size};
-    while (auto const n = naming_archive(name, [&] { return plain.read(buffer); })) {
+    std::unique_ptr<std::byte[]> space; // made if `out` lends nothing, or not the bytes that it gets
+    for (;;) {
+        bytes_span buffer{};
+        if constexpr (lending_sink<Out>)
+            if (keeps) buffer = out.room();
+        bool const lent = !buffer.empty();
+        if (!lent && !space) space = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
+        if (!lent) buffer = {space.get(), transfer_size};
+        auto const n = naming_archive(name, [&] { return plain.read(buffer); });
+        if (n == 0) break;
         for (bytes_view rest = buffer.first(n); !rest.empty();) {
             auto const before = rest;
             auto const event = scanner.next(rest);
@@ -7236,6 +7572,11 @@ void pass_archive(In& plain, std::string const& name, Out& out, layer_context co
             }
             if (!keeps) retimer.pass(before.first(before.size() - rest.size()), event, scanner, out);
         }
+        if constexpr (lending_sink<Out>)
+            if (lent) {
+                out.filled(n);
+                continue;
+            }
         if (keeps) out.write(buffer.first(n));
     }
     scanner.finish();
@@ -7310,6 +7651,8 @@ class tar_layer {
 //   blob_reader_source   s.contains(digest)       true if the blob can be read
 //                        s.reader(digest) -> r    a replayable_source; throws error{not_found}
 //   remote_source        S::is_remote             a blob_reader_source of which each reading is a download
+//   owning_source        s.owns(facts) -> bool    a blob_reader_source that knows which blobs it hashed itself and
+//                                                 nobody could change since: these need not be verified
 //   blob_store           s.open() -> w            a blob_reader_source that also takes new blobs
 //
 // Readers hand out bytes as they are stored: who reads from a place that others may write verifies
@@ -7346,6 +7689,21 @@ template <class S>
 concept remote_source = blob_reader_source<S> && requires {
     requires S::is_remote;
 };
+
+/// Some blobs can be trusted.
+template <class S>
+concept owning_source = blob_reader_source<S> && requires(S const& store, content_facts const& what) {
+    { store.owns(what) } -> std::same_as<bool>;
+};
+
+/// Whether reading `what` from `store` gives these very bytes for certain.
+template <blob_reader_source S>
+bool is_owned(S const& store, content_facts const& what) {
+    if constexpr (owning_source<S>)
+        return store.owns(what);
+    else
+        return false;
+}
 
 /// See the table above.
 template <class S>
@@ -8870,18 +9228,99 @@ inline export_plan plan_export(export_input const& input, export_options const& 
 
 } // namespace shiplap::detail
 
+// === shiplap/export/in_order.hpp ===
+
+// in_order: work on several layers side by side, whose results are taken in the order in which it was given.
+//
+//     in_order<ready_layer> lanes{env, layers.size()};
+//     for (auto const& layer : layers) lanes.add([&, layer](env_ref lent) { return make(layer, lent); }, take);
+//     lanes.finish(take);
+//
+// So small layers, each of which is a block or two, keep all processors busy. Two at a time, and one more for every eight
+// workers: each may keep blocks in memory, of which a share of the usual amount is left for it.
+
+namespace shiplap::detail {
+
+template <class Result>
+class in_order {
+  public:
+    /// Lends of `env`, which outlives it, for work on `count` layers.
+    in_order(env_ref env, std::size_t count)
+        : lanes_{lanes_for(env.executor.concurrency(), count)},
+          told_{env.progress, &stopped_},
+          env_{env},
+          queue_{env.executor} {
+        env_.executor = env.executor.shared_by(lanes_);
+        env_.progress = progress_ref{told_};
+    }
+    in_order(in_order const&) = delete; // observers refer to it
+    in_order& operator=(in_order const&) = delete;
+    /// Work that is under way ends at its next sign of progress.
+    ~in_order() {
+        stopped_ = true;
+        queue_.abandon();
+    }
+
+    /// Has `work(env)` done, somewhere and some time. `take(result)` is called, here, for what is done by then; both may
+    /// throw, and what `work` throws comes out in its turn.
+    template <class Take>
+    void add(std::function<Result(env_ref)> work, Take& take) {
+        if (queue_.size() == lanes_) take(next());
+        queue_.post({std::move(work), env_, std::nullopt});
+        if (lanes_ == 1) take(next());
+    }
+
+    template <class Take>
+    void finish(Take& take) {
+        while (!queue_.empty()) take(next());
+    }
+
+  private:
+    struct job {
+        std::function<Result(env_ref)> work;
+        env_ref env;
+        std::optional<Result> result;
+        void run() { result.emplace(work(env)); }
+        [[nodiscard]] static std::size_t weight() noexcept { return 0; }
+    };
+
+    /// Passes on what happens, until that is of no use any more.
+    struct stoppable_observer {
+        progress_ref to;
+        std::atomic<bool> const* stopped;
+        void operator()(progress_event const& event) const {
+            if (*stopped) throw error{error_code::source_changed, "pack", "layer", "another layer failed"};
+            to(event);
+        }
+        [[nodiscard]] bool wants_totals() const noexcept { return to.wants_totals(); }
+    };
+
+    static unsigned lanes_for(unsigned workers, std::size_t count) noexcept {
+        return workers < 2 ? 1 : static_cast<unsigned>(std::clamp<std::size_t>(count, 1, 2 + workers / 8));
+    }
+
+    Result next() { return std::move(*queue_.take().result); }
+
+    unsigned lanes_;
+    std::atomic<bool> stopped_ = false;
+    stoppable_observer told_;
+    env_ref env_;
+    block_queue<job> queue_;
+};
+
+} // namespace shiplap::detail
+
 // === shiplap/layer/pack.hpp ===
 
 // pack: layer source -> blob. One read of every source byte, every digest in that pass:
 //
-//     source -> meter -> gather -> plain tap -> encoder -> packed tap -> blob
-//                                  (diff_id)              (digest, size)
+//     source -> meter -> plain tap -> encoder -> packed tap -> blob
+//                        (diff_id)               (digest, size)
 //
 // Where the encoder changes nothing (uncompressed) both digests are one, and it is computed once. pack_each() packs
 // one source in several ways, still with one read and one digest of the plain bytes.
-// Backpressure is the call stack; parallelism lives inside the encoder, which posts blocks to the executor,
-// or, where there is none to speak of, in the tap, which hashes a chunk on the executor while that chunk is
-// written and the next one read.
+// Backpressure is the call stack; parallelism lives inside the encoder, which posts blocks to the executor, and in the
+// taps, which hash there. What is left to the thread that calls is reading and writing.
 
 namespace shiplap {
 
@@ -8916,26 +9355,25 @@ struct packer {
     virtual ~packer() = default;
     virtual void write(bytes_view plain) = 0;
     /// Call once; `plain` has seen all that was written.
-    virtual layer_blob commit(tap<D>& plain) = 0;
+    virtual layer_blob commit(tap<D> plain) = 0;
 };
 
 template <digest_algorithm D, codec C, blob_store S>
 class encoding_packer final : public packer<D> {
   public:
     encoding_packer(C const& how, S& store, executor_ref executor)
-        : blob_{store.open()}, encoder_{how.encoder(executor)} {}
+        : blob_{store.open()}, encoder_{how.encoder(executor)}, packed_{executor} {}
 
     void write(bytes_view plain) override { pipe_.write(plain); }
 
-    layer_blob commit(tap<D>& plain) override {
+    layer_blob commit(tap<D> plain) override {
         pipe_.finish();
-        auto whole = plain.fork();
         if constexpr (extending_encoder<encoder_of<C>>) {
             null_sink nowhere;
-            pipeline extension{whole, nowhere};
+            pipeline extension{plain, nowhere};
             encoder_.write_extension(extension);
         }
-        layer_blob out{packed_.facts(), whole.facts().digest, std::string{C::encoding}};
+        layer_blob out{packed_.facts(), plain.facts().digest, std::string{C::encoding}};
         if constexpr (annotating_encoder<encoder_of<C>>) out.annotations = encoder_.annotations();
         blob_.commit(out.blob);
         return out;
@@ -8944,9 +9382,8 @@ class encoding_packer final : public packer<D> {
   private:
     blob_writer_of<S> blob_;
     encoder_of<C> encoder_;
-    gather blocks_;
-    tap<D> packed_;
-    pipeline<encoder_of<C>, gather, tap<D>, blob_writer_of<S>> pipe_{encoder_, blocks_, packed_, blob_};
+    gathering_tap<D> packed_;
+    pipeline<encoder_of<C>, gathering_tap<D>, blob_writer_of<S>> pipe_{encoder_, packed_, blob_};
 };
 
 /// Where nothing is encoded, what the plain tap saw is the blob.
@@ -8958,8 +9395,8 @@ class encoding_packer<D, C, S> final : public packer<D> {
 
     void write(bytes_view plain) override { blob_.write(plain); }
 
-    layer_blob commit(tap<D>& plain) override {
-        auto const facts = plain.fork().facts();
+    layer_blob commit(tap<D> plain) override {
+        auto const facts = plain.facts();
         blob_.commit(facts);
         return {facts, facts.digest, std::string{C::encoding}};
     }
@@ -8980,7 +9417,7 @@ struct packers {
 /// One pass over `source`, into all packers; returns what each has made.
 template <digest_algorithm D, layer_source L, class Env>
 std::vector<layer_blob> pack_with(std::span<std::unique_ptr<packer<D>> const> into, L const& source,
-                                  tap<D>& plain, Env& env) {
+                                  Env& env) {
     progress_ref const progress{env.progress};
     std::optional<std::uint64_t> total;
     if constexpr (sized_layer<L>)
@@ -8990,16 +9427,16 @@ std::vector<layer_blob> pack_with(std::span<std::unique_ptr<packer<D>> const> in
     std::optional<timestamp> newest;
     newest_timestamp const time{timestamps_ref{env.timestamps}, &newest};
     meter metered{told};
-    gather chunks;
+    gathering_tap<D> plain{executor_ref{env.executor}};
     packers<D> out{into};
-    pipeline pipe{metered, chunks, plain, out};
+    pipeline pipe{metered, plain, out};
     source.write_tar(pipe, layer_context{timestamps_ref{time}, progress});
     pipe.finish();
 
     std::vector<layer_blob> made;
     made.reserve(into.size());
     for (auto const& one : into) {
-        made.push_back(one->commit(plain));
+        made.push_back(one->commit(plain.seen()));
         made.back().created = newest;
         made.back().annotations.merge(rewrite_annotations(time.latest()));
     }
@@ -9018,11 +9455,8 @@ std::unique_ptr<packer<D>> make_packer(C const& how, S& store, executor_ref exec
 /// progress and timestamps (export/env.hpp). When it throws, `store` holds nothing of the layer.
 template <digest_algorithm D, layer_source L, codec C, blob_store S, class Env>
 layer_blob pack(L const& source, C const& how, S& store, Env& env) {
-    constexpr bool only_hashes = std::same_as<encoder_of<C>, identity_stage>;
-    executor_ref const executor{env.executor};
-    tap<D> plain{only_hashes ? executor : executor_ref{}};
-    std::array const packers{detail::make_packer<D>(how, store, executor)};
-    return std::move(detail::pack_with<D>(packers, source, plain, env).front());
+    std::array const packers{detail::make_packer<D>(how, store, executor_ref{env.executor})};
+    return std::move(detail::pack_with<D>(packers, source, env).front());
 }
 
 /// Packs it once with each codec of `ways`, a range of variants of codecs; the results are in that order. When it
@@ -9030,13 +9464,12 @@ layer_blob pack(L const& source, C const& how, S& store, Env& env) {
 template <digest_algorithm D, layer_source L, class Ways, blob_store S, class Env>
 std::vector<layer_blob> pack_each(L const& source, Ways const& ways, S& store, Env& env) {
     executor_ref const executor{env.executor};
-    tap<D> plain{executor};
     std::vector<std::unique_ptr<detail::packer<D>>> packers;
     packers.reserve(std::size(ways));
     for (auto const& way : ways)
         packers.push_back(
             std::visit([&](auto const& how) { return detail::make_packer<D>(how, store, executor); }, way));
-    return detail::pack_with<D>(packers, source, plain, env);
+    return detail::pack_with<D>(packers, source, env);
 }
 
 } // namespace shiplap
@@ -9125,13 +9558,18 @@ class shared_layers {
         auto const stored = source.stored();
         for (auto const& [known, ready] : layers_) {
             if (known.is_same_as(source)) return ready;
-            if (!stored || !is_same_blob(known.stored(), *stored)) continue;
+            if (!are_same(known, source)) continue;
             if (ready.elsewhere) return ready_layer{*stored, source};
             auto same = ready;
             inherit_history(same.facts, *stored);
             return same;
         }
         return {};
+    }
+    /// Whether two sources come to the same packed bytes, as far as can be told before.
+    [[nodiscard]] static bool are_same(any_layer_source const& one, any_layer_source const& other) {
+        auto const stored = other.stored();
+        return one.is_same_as(other) || (stored && is_same_blob(one.stored(), *stored));
     }
     void add(any_layer_source source, ready_layer ready) {
         layers_.emplace_back(std::move(source), std::move(ready));
@@ -9147,34 +9585,59 @@ class shared_layers {
     std::vector<std::pair<any_layer_source, ready_layer>> layers_;
 };
 
-/// Hands each layer to `take` as soon as it is ready, bottom first.
+/// Hands each layer to `take` as soon as it and those below it are ready, bottom first.
 template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
 void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, shared_layers& shared,
               Take& take) {
-    std::size_t number = 0;
-    auto const make = [&](any_layer_source const& layer, env_ref lent) {
-        return naming_layer(number, layer, [&] { return make_ready<D>(layer, how, store, force, lent); });
+    bool const rewrites = !timestamps_ref{env.timestamps}.keeps();
+    auto const count = [&](std::vector<any_layer_source> const& layers, bool all) {
+        return static_cast<std::size_t>(std::count_if(
+            layers.begin(), layers.end(), [&](auto const& layer) { return all || !layer.stored(); }));
     };
+    auto to_pack = count(result.layers, force || rewrites);
+    if (result.base) to_pack += count(result.base->layers, force);
+
+    keep_timestamps const keep; // the base was made when it was made
+    std::vector<any_layer_source> under_way;
+    in_order<ready_layer> lanes{env_ref{env}, to_pack};
+    std::size_t number = 0;
+    auto const start = [&](any_layer_source const& layer, bool is_base, auto& then) {
+        lanes.add(
+            [&, layer, is_base, place = ++number](env_ref lent) {
+                if (is_base) lent.timestamps = timestamps_ref{keep};
+                return naming_layer(place, layer,
+                                    [&] { return make_ready<D>(layer, how, store, force, lent); });
+            },
+            then);
+    };
+
     if (result.base) {
-        keep_timestamps const keep; // the base was made when it was made
-        env_ref kept{env};
-        kept.timestamps = timestamps_ref{keep};
-        for (auto const& layer : result.base->layers) {
-            ++number;
-            auto ready = make(layer, kept);
+        auto take_base = [&](ready_layer ready) {
             if (ready.elsewhere) drop_foreign_annotations(ready.facts);
             take(std::move(ready));
-        }
+        };
+        for (auto const& layer : result.base->layers) start(layer, true, take_base);
+        lanes.finish(take_base);
     }
+    auto take_own = [&](ready_layer ready) {
+        shared.add(under_way.front(), ready);
+        under_way.erase(under_way.begin());
+        take(std::move(ready));
+    };
     for (auto const& layer : result.layers) {
-        ++number;
-        auto ready = shared.find(layer);
-        if (!ready) {
-            ready = make(layer, env_ref{env});
-            shared.add(layer, *ready);
+        auto const same = [&](any_layer_source const& other) {
+            return shared_layers::are_same(other, layer);
+        };
+        if (shared.find(layer) || std::any_of(under_way.begin(), under_way.end(), same)) {
+            lanes.finish(take_own);
+            ++number;
+            take(*shared.find(layer));
+            continue;
         }
-        take(std::move(*ready));
+        under_way.push_back(layer);
+        start(layer, false, take_own);
     }
+    lanes.finish(take_own);
 }
 
 /// Whether a layer goes by its distributable media type, and registries get it: see
@@ -9245,6 +9708,130 @@ class overall_progress {
 
 } // namespace shiplap::detail
 
+// === shiplap/store/read_ahead.hpp ===
+
+// read_ahead: reads a source on a thread of its own, a few pieces ahead of who wants the bytes. So a verified_source is
+// hashed while what it gave before is on its way through a socket: hashing takes longer than sending.
+
+namespace shiplap {
+
+/// A replayable_source. The thread starts with the first read() and ends with the last byte; what `R` throws comes out of
+/// read() behind the bytes before it.
+template <replayable_source R>
+class read_ahead {
+  public:
+    explicit read_ahead(R from) : self_{std::make_unique<state>(std::move(from))} {}
+
+    std::size_t read(bytes_span into) { return self_->read(into); }
+    void rewind() { self_->rewind(); }
+
+  private:
+    static constexpr std::size_t most_pieces = 3,
+                                 piece_size = 2 * transfer_size; // smaller ones wake threads too often
+
+    class state {
+      public:
+        explicit state(R from) : from_{std::move(from)} {}
+        state(state const&) = delete; // the thread refers to this
+        state& operator=(state const&) = delete;
+        ~state() { stop(); }
+
+        std::size_t read(bytes_span into) {
+            if (into.empty()) return 0;
+            if (!started_) start();
+            {
+                std::unique_lock lock{mutex_};
+                changed_.wait(lock, [this] { return filled_ != taken_ || ended_; });
+                if (filled_ == taken_ && failure_) std::rethrow_exception(failure_);
+                if (filled_ == taken_) return 0;
+            }
+            auto const& next = pieces_[taken_ % most_pieces]; // ours until it counts as taken
+            auto const n = std::min(into.size(), next.size - at_);
+            std::memcpy(into.data(), next.bytes.get() + at_, n);
+            at_ += n;
+            if (at_ == next.size) {
+                at_ = 0;
+                std::lock_guard const lock{mutex_};
+                ++taken_;
+                changed_.notify_one();
+            }
+            return n;
+        }
+
+        void rewind() {
+            stop();
+            from_.rewind();
+            filled_ = taken_ = at_ = 0;
+            started_ = stopped_ = ended_ = false;
+            failure_ = nullptr;
+        }
+
+      private:
+        struct piece {
+            std::unique_ptr<std::byte[]> bytes;
+            std::size_t size = 0;
+        };
+
+        void start() {
+            for (auto& one : pieces_)
+                if (!one.bytes) one.bytes = std::make_unique_for_overwrite<std::byte[]>(piece_size);
+            thread_ = std::thread{[this] { work(); }};
+            started_ = true;
+        }
+        void stop() {
+            {
+                std::lock_guard const lock{mutex_};
+                stopped_ = true;
+                changed_.notify_one();
+            }
+            if (thread_.joinable()) thread_.join();
+        }
+
+        void work() {
+            try {
+                while (fill()) {
+                }
+            } catch (...) {
+                failure_ = std::current_exception(); // seen by the reader only with ended_
+            }
+            std::lock_guard const lock{mutex_};
+            ended_ = true;
+            changed_.notify_one();
+        }
+        // False when there is nothing more to do.
+        bool fill() {
+            {
+                std::unique_lock lock{mutex_};
+                changed_.wait(lock, [this] { return filled_ - taken_ < most_pieces || stopped_; });
+                if (stopped_) return false;
+            }
+            auto& next = pieces_[filled_ % most_pieces]; // ours until it counts as filled
+            next.size = from_.read({next.bytes.get(), piece_size});
+            if (next.size == 0) return false;
+            std::lock_guard const lock{mutex_};
+            ++filled_;
+            changed_.notify_one();
+            return true;
+        }
+
+        R from_;
+        std::array<piece, most_pieces> pieces_{};
+        std::size_t at_ = 0; // bytes taken of the piece that is being taken
+        std::thread thread_;
+        bool started_ = false;
+
+        std::mutex mutex_; // of what follows
+        std::condition_variable changed_;
+        std::uint64_t filled_ = 0, taken_ = 0; // pieces
+        bool stopped_ = false, ended_ = false;
+        std::exception_ptr failure_;
+    };
+
+    std::unique_ptr<state> self_; // stays where it is when this is moved
+};
+
+} // namespace shiplap
+
 // === shiplap/sink/copy.hpp ===
 
 // copy: delivers an image from where it is to where it shall be. The one loop behind export, push, pull,
@@ -9254,8 +9841,9 @@ class overall_progress {
 //
 //   1. Follow the descriptors from `root` (read_graph): all manifests are verified, nothing is missing.
 //   2. Put what the sink does not have: configurations and layers, then manifests, then indexes, the root last;
-//      or what an arranging_sink asks for, in its order. Every byte is verified on its way. A remote_sink gets
-//      several configurations and layers at once, and manifests when all of those have arrived.
+//      or what an arranging_sink asks for, in its order. Every byte is verified on its way, unless the source
+//      owns it. A remote_sink gets several configurations and layers at once, and manifests when all of those have
+//      arrived.
 //   3. Tag the root with each name, and commit.
 //
 // Nothing is put if the source is the sink's own store: everything is where it belongs.
@@ -9307,20 +9895,47 @@ class counted_source {
     delivery_course* course_;
 };
 
+/// A content that somebody is about to read.
+template <replayable_source R>
+struct opened_content {
+    R reader;
+    bool is_certain; // need not be verified
+};
+
+/// What is owned stays so, but may come to be at any time: so this is asked first.
+template <blob_reader_source From>
+opened_content<blob_reader_of<From>> open_content(descriptor const& what, From const& from) {
+    bool const is_certain = is_owned(from, {what.digest, what.size});
+    return {from.reader(what.digest), is_certain};
+}
+
+/// Hashing fewer bytes is soon done.
+inline constexpr std::uint64_t worth_a_thread = 4U << 20;
+
 /// Puts one content, unless it is there already. Knows nothing of other contents, so that several can be
 /// under way at once.
 template <blob_reader_source From, image_sink To>
 void copy_content(descriptor const& what, From const& from, To& to, progress_ref progress,
-                  std::optional<blob_reader_of<From>> opened = std::nullopt,
+                  std::optional<opened_content<blob_reader_of<From>>> opened = std::nullopt,
                   delivery_course* course = nullptr) {
     activity told{progress, "copy", what.digest.text(), what.size};
     auto spared = what.size;
     if (!to.exists(what)) {
-        auto reader = opened ? std::move(*opened) : from.reader(what.digest);
-        counted_source source{verified_source{std::move(reader), what.digest, what.size}, what.size, told,
-                              course};
-        to.put(what, source);
-        spared = source.spared();
+        auto const put = [&](auto bytes) {
+            counted_source source{std::move(bytes), what.size, told, course};
+            to.put(what, source);
+            spared = source.spared();
+        };
+        auto content = opened ? std::move(*opened) : open_content(what, from);
+        if (content.is_certain) {
+            put(std::move(content.reader));
+        } else {
+            verified_source verified{std::move(content.reader), what.digest, what.size};
+            if (course != nullptr && what.size >= worth_a_thread)
+                put(read_ahead{std::move(verified)});
+            else
+                put(std::move(verified));
+        }
     }
     if (course != nullptr) course->whole.spared(spared);
     told.finish();
@@ -9345,7 +9960,12 @@ class background_copy {
         std::lock_guard const lock{mutex_};
         if (failure_) std::rethrow_exception(failure_); // no use in making more
         if (!added_.insert(what.digest).second) return; // on its way, or there
-        waiting_.push_back({std::move(what), std::move(opened)});
+        item next{std::move(what), std::nullopt};
+        if (opened && is_owned(from_, {next.what.digest, next.what.size}))
+            next.opened.emplace(open_content(next.what, from_));
+        else if (opened)
+            next.opened.emplace(opened_content<blob_reader_of<From>>{std::move(*opened), false});
+        waiting_.push_back(std::move(next));
         if (waiting_.size() > idle_ && workers_.size() < std::max(1U, static_cast<unsigned>(to_.transfers())))
             workers_.emplace_back([this] { work(); });
         wake_.notify_one();
@@ -9363,7 +9983,7 @@ class background_copy {
   private:
     struct item {
         descriptor what;
-        std::optional<blob_reader_of<From>> opened;
+        std::optional<opened_content<blob_reader_of<From>>> opened;
     };
 
     void join() {
@@ -9528,6 +10148,8 @@ class overlay_store {
         return elsewhere_.contains(which) || store_.contains(which);
     }
 
+    [[nodiscard]] bool owns(content_facts const& what) const { return is_owned(store_, what); }
+
     /// What the store has is read from there.
     [[nodiscard]] any_replayable_source reader(digest const& which) const {
         auto const found = elsewhere_.find(which);
@@ -9585,6 +10207,13 @@ class scratch_store {
     [[nodiscard]] bool contains(digest const& which) const {
         std::lock_guard const lock{state_->mutex};
         return state_->blobs.contains(which);
+    }
+
+    /// Such a blob is here. Its bytes were hashed on their way in, and nobody else has a name for them.
+    [[nodiscard]] bool owns(content_facts const& what) const {
+        std::lock_guard const lock{state_->mutex};
+        auto const found = state_->blobs.find(what.digest);
+        return found != state_->blobs.end() && found->second.size() == what.size;
     }
 
     /// Reads independently of all other readers, and even after the store is gone.
@@ -12515,21 +13144,25 @@ class layout_store {
         auto const touch = [&](std::string const& folder) {
             if (std::find(touched.begin(), touched.end(), folder) == touched.end()) touched.push_back(folder);
         };
-        for (auto& [which, file] : pending_.take()) {
+        auto blobs = pending_.take();
+        for (auto& [which, file] : blobs) file.start_writing();
+        for (auto& [which, file] : blobs) file.settle(blob_path(which), 0644);
+        for (auto& [which, file] : blobs) {
             auto const path = blob_path(which);
             auto const folder = detail::parent_of(path);
             detail::make_folders(folder, created);
             bool const replaced = detail::file_facts(path).has_value();
-            file.publish(path, 0644);
+            file.name(path);
             if (!replaced) created.add(path);
             touch(folder);
         }
         for (auto const& path : created.paths()) touch(detail::parent_of(path));
         for (auto const& folder : touched) detail::sync_directory(folder);
 
-        write_file(index, text);
+        bool const changed = existing != text;
+        if (changed) write_file(index, text);
         created.keep();
-        detail::sync_directory(path_);
+        if (changed) detail::sync_directory(path_);
     }
 
   private:
@@ -14844,20 +15477,21 @@ class attribute_place {
   public:
     static attribute_place of_open(int fd) { return {fd, {}}; }
     /// Works for what cannot be opened (links, devices) and below any depth: the kernel resolves the name in
-    /// the directory that `item.folder` has open.
+    /// the directory that `item.folder` has open. Five times as slow as an open file.
     static attribute_place of(tree_item const& item) {
+        if (item.opened >= 0) return of_open(item.opened);
         return {-1, "/proc/self/fd/" + std::to_string(item.folder) + "/" + item.name()};
     }
 
     /// The value, or nothing if there is no such attribute. Throws system_error; `label` is for its message.
-    [[nodiscard]] std::optional<std::string> value(char const* name, std::string const& label) const {
+    [[nodiscard]] std::optional<std::string> value(char const* name, source_label label) const {
         return filled(label, [&](char* to, std::size_t size) {
             return fd_ >= 0 ? ::fgetxattr(fd_, name, to, size) : ::lgetxattr(path_.c_str(), name, to, size);
         });
     }
 
     /// The names, each followed by NUL.
-    [[nodiscard]] std::string names(std::string const& label) const {
+    [[nodiscard]] std::string names(source_label label) const {
         return filled(label,
                       [&](char* to, std::size_t size) {
                           return fd_ >= 0 ? ::flistxattr(fd_, to, size)
@@ -14870,16 +15504,16 @@ class attribute_place {
     attribute_place(int fd, std::string path) : fd_{fd}, path_{std::move(path)} {}
 
     template <class Call>
-    static std::optional<std::string> filled(std::string const& label, Call call) {
+    static std::optional<std::string> filled(source_label label, Call call) {
         constexpr std::size_t usual = 64, largest = 65536; // largest: XATTR_SIZE_MAX and XATTR_LIST_MAX
         std::array<char, usual> space{};
         auto n = call(space.data(), space.size());
         if (n >= 0) return std::string{space.data(), static_cast<std::size_t>(n)};
         if (errno == ENODATA || errno == ENOTSUP) return std::nullopt;
-        if (errno != ERANGE) throw system_error{"read extended attributes of", label, errno};
+        if (errno != ERANGE) throw system_error{"read extended attributes of", label.text(), errno};
         std::string value(largest, '\0');
         n = call(value.data(), value.size());
-        if (n < 0) throw system_error{"read extended attributes of", label, errno};
+        if (n < 0) throw system_error{"read extended attributes of", label.text(), errno};
         value.resize(static_cast<std::size_t>(n));
         return value;
     }
@@ -14895,7 +15529,7 @@ inline bool is_stored(std::string_view attribute) {
 
 /// The extended attributes that the policy stores, sorted by name.
 inline std::vector<extended_attribute> read_attributes(attribute_place const& place, xattr_policy policy,
-                                                       std::string const& label) {
+                                                       source_label label) {
     std::vector<extended_attribute> found;
     if (policy == xattr_policy::none) return found;
     auto const add = [&](char const* name) {
@@ -14918,12 +15552,12 @@ inline std::vector<extended_attribute> read_attributes(attribute_place const& pl
     return found;
 }
 
-inline std::string read_link(tree_item const& item, std::string const& label) {
+inline std::string read_link(tree_item const& item, source_label label) {
     // st_size is the length of the target on most file systems, a hint on the others.
     std::string target(static_cast<std::size_t>(item.facts.st_size) + 1, '\0');
     for (;;) {
         auto const n = ::readlinkat(item.folder, item.name(), target.data(), target.size());
-        if (n < 0) throw system_error{"read", label, errno};
+        if (n < 0) throw system_error{"read", label.text(), errno};
         if (static_cast<std::size_t>(n) < target.size()) {
             target.resize(static_cast<std::size_t>(n));
             return target;
@@ -14954,7 +15588,7 @@ inline std::optional<entry_type> entry_type_of(::mode_t mode) {
 
 /// The header of `item`, without its extended attributes. Not for sockets.
 inline tar_entry make_header(tree_item const& item, entry_type type, ownership owners, timestamps_ref time,
-                             std::string const& label) {
+                             source_label label) {
     auto const& facts = item.facts;
     tar_entry entry;
     entry.name = item.path;
@@ -14994,49 +15628,94 @@ inline tar_entry make_header(tree_item const& item, entry_type type, ownership o
 // The content of one source file, exactly as long as its tar header says. A file that another process writes
 // to meanwhile must not end up in a layer half old and half new: its facts are compared when it is opened and
 // again after its last byte, and any difference is an error{source_changed} that names the path.
+//
+// Holes of a sparse file are not read: their zeros are made here, at the speed of memory. A file system that
+// cannot tell of holes says that there are none.
 
 namespace shiplap {
 
-/// A byte_source of exactly the `expected.st_size` bytes of a regular file.
+/// A byte_source of exactly the `item.facts.st_size` bytes of a regular file. Refers to `item` and `path`, which is
+/// for messages.
 class source_file {
   public:
-    /// Opens `name` in the directory `folder`; `expected` is what a look at it said before, `path` is for
-    /// messages. Throws system_error if it cannot be opened, error{source_changed} if it is another file by
-    /// now.
-    source_file(int folder, char const* name, struct ::stat const& expected, std::string path)
-        : path_{std::move(path)}, expected_{expected}, left_{static_cast<std::uint64_t>(expected.st_size)} {
-        // O_NONBLOCK: should a fifo have taken the file's place, opening it must not wait for a writer.
-        fd_ = unique_fd{detail::retry_interrupted([&] {
-            return ::openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-        })};
-        if (!fd_ && errno == ELOOP) detail::throw_changed(path_); // a symbolic link took its place
-        if (!fd_) throw system_error{"read", path_, errno};
+    /// Reads the descriptor that the walk has opened, else opens the file. Throws system_error if that cannot be
+    /// done, error{source_changed} if it is another file by now.
+    source_file(tree_item const& item, source_label path)
+        : path_{path},
+          expected_{item.facts},
+          fd_{item.opened},
+          size_{static_cast<std::uint64_t>(item.facts.st_size)},
+          data_end_{has_holes(item.facts) ? 0 : size_} {
+        if (fd_ >= 0) return; // the facts are those at its opening
+        own_ = unique_fd{detail::retry_interrupted(
+            [&] { return ::openat(item.folder, item.name(), detail::file_flags); })};
+        if (!own_ && errno == ELOOP) detail::throw_changed(path_); // a symbolic link took its place
+        if (!own_) throw system_error{"read", path_.text(), errno};
+        fd_ = own_.get();
         check();
     }
 
     /// Throws error{source_changed} if the file ends early, and with its last byte if it has changed.
     std::size_t read(bytes_span into) {
-        if (left_ < into.size()) into = into.first(static_cast<std::size_t>(left_));
-        if (into.empty()) return 0;
-        auto const n = detail::retry_interrupted([&] { return ::read(fd_.get(), into.data(), into.size()); });
-        if (n < 0) throw system_error{"read", path_, errno};
+        if (into.empty() || at_ == size_) return 0;
+        if (at_ == data_end_) find_data();
+        bool const in_hole = at_ < data_begin_;
+        auto const left = (in_hole ? data_begin_ : data_end_) - at_;
+        if (left < into.size()) into = into.first(static_cast<std::size_t>(left));
+        auto const n = in_hole ? zeros(into) : bytes(into);
+        at_ += n;
+        if (at_ == size_) check();
+        return n;
+    }
+
+    [[nodiscard]] int descriptor() const noexcept { return fd_; }
+
+  private:
+    // Asking costs two system calls for each piece of data: only where blocks are missing and zeros are many.
+    static bool has_holes(struct ::stat const& facts) noexcept {
+        return facts.st_size >= smallest_sparse && facts.st_blocks < facts.st_size / 512;
+    }
+
+    // Sets data_begin_ and data_end_ to the next piece of data at or after at_.
+    void find_data() {
+        auto const limit = [this](::off_t found) {
+            return std::min(static_cast<std::uint64_t>(found), size_);
+        };
+        auto const begin = ::lseek(fd_, static_cast<::off_t>(at_), SEEK_DATA);
+        if (begin < 0 && errno != ENXIO && errno != EINVAL && errno != EOPNOTSUPP)
+            throw system_error{"find data in", path_.text(), errno};
+        bool const only_hole = begin < 0 && errno == ENXIO;
+        data_begin_ = only_hole ? size_ : begin < 0 ? at_ : limit(begin);
+        auto const end = begin < 0 ? ::off_t{-1} : ::lseek(fd_, begin, SEEK_HOLE);
+        // A file that shrinks meanwhile may have no end to tell; its last byte or check() will.
+        data_end_ = end > begin ? std::max(limit(end), data_begin_) : size_;
+    }
+
+    static std::size_t zeros(bytes_span into) noexcept {
+        std::memset(into.data(), 0, into.size());
+        return into.size();
+    }
+
+    std::size_t bytes(bytes_span into) const {
+        auto const n = detail::retry_interrupted(
+            [&] { return ::pread(fd_, into.data(), into.size(), static_cast<::off_t>(at_)); });
+        if (n < 0) throw system_error{"read", path_.text(), errno};
         if (n == 0) detail::throw_changed(path_);
-        left_ -= static_cast<std::uint64_t>(n);
-        if (left_ == 0) check();
         return static_cast<std::size_t>(n);
     }
 
-    [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
-
-  private:
     void check() const {
-        if (!detail::untouched(expected_, detail::stat_open(fd_.get(), path_))) detail::throw_changed(path_);
+        if (!detail::untouched(expected_, detail::stat_open(fd_, path_))) detail::throw_changed(path_);
     }
 
-    std::string path_;
-    struct ::stat expected_;
-    std::uint64_t left_;
-    unique_fd fd_;
+    static constexpr ::off_t smallest_sparse = 64 * 1024;
+
+    source_label path_;
+    struct ::stat const& expected_;
+    unique_fd own_;
+    int fd_;
+    std::uint64_t size_, at_ = 0;
+    std::uint64_t data_begin_ = 0, data_end_; // of the piece that holds at_ or comes next; at_ <= data_end_
 };
 
 } // namespace shiplap
@@ -15050,10 +15729,8 @@ class source_file {
 
 namespace shiplap::detail {
 
-inline bool same_content(tree_item const& a, std::string const& label_a, tree_item const& b,
-                         std::string const& label_b) {
-    source_file left{a.folder, a.name(), a.facts, label_a};
-    source_file right{b.folder, b.name(), b.facts, label_b};
+inline bool same_content(tree_item const& a, source_label label_a, tree_item const& b, source_label label_b) {
+    source_file left{a, label_a}, right{b, label_b};
     auto const space = std::make_unique_for_overwrite<std::byte[]>(2 * transfer_size);
     bytes_span const left_space{space.get(), transfer_size},
         right_space{space.get() + transfer_size, transfer_size};
@@ -15077,7 +15754,7 @@ class file_comparison {
         if (x.st_dev == y.st_dev && x.st_ino == y.st_ino) return true;
         if (x.st_mode != y.st_mode || x.st_uid != y.st_uid || x.st_gid != y.st_gid || x.st_rdev != y.st_rdev)
             return false;
-        auto const label_a = lower_.full_path(a.path), label_b = upper_.full_path(b.path);
+        auto const label_a = lower_.label(a.path), label_b = upper_.label(b.path);
         if (read_attributes(attribute_place::of(a), xattrs_, label_a) !=
             read_attributes(attribute_place::of(b), xattrs_, label_b))
             return false;
@@ -15137,10 +15814,10 @@ class entry_writer {
 
     /// Writes one entry, content included, and returns its header; nothing is written for a socket.
     std::optional<tar_entry> put(tree_item const& item) {
-        auto const label = tree_.full_path(item.path);
+        auto const label = tree_.label(item.path);
         auto const type = entry_type_of(item.facts.st_mode);
         if (!type) {
-            context_.progress.warn("'" + printable(label) +
+            context_.progress.warn("'" + printable(label.text()) +
                                    "' is a socket, which a layer cannot hold: left out");
             return std::nullopt;
         }
@@ -15154,12 +15831,11 @@ class entry_writer {
             tar_.entry(entry);
             return entry;
         }
-        source_file content{item.folder, item.name(), item.facts, label};
+        source_file content{item, label};
         entry.xattrs =
             read_attributes(attribute_place::of_open(content.descriptor()), policies_.xattrs, label);
         tar_.entry(entry);
-        bytes_span const space{buffer_.get(), read_size};
-        while (auto const n = content.read(space)) tar_.write(space.first(n));
+        tar_.payload(content, {buffer_.get(), transfer_size});
         return entry;
     }
 
@@ -15192,9 +15868,7 @@ class entry_writer {
     header_policies policies_;
     tree_walker const& tree_;
     names_by_inode first_names_;
-    // Each read is handed to the thread that hashes: few and large ones cost a few percent less than those of transfer_size.
-    static constexpr std::size_t read_size = 4 * transfer_size;
-    std::unique_ptr<std::byte[]> buffer_ = std::make_unique_for_overwrite<std::byte[]>(read_size);
+    std::unique_ptr<std::byte[]> buffer_ = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
 };
 
 } // namespace shiplap::detail
@@ -15292,10 +15966,10 @@ class change_writer {
             auto const to = path.find('/', from);
             folder.path = path.substr(0, to);
             folder.name_at = from;
-            auto const label = upper_.full_path(folder.path);
+            auto const label = upper_.label(folder.path);
             below = unique_fd{
                 ::openat(folder.folder, folder.name(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
-            if (!below) throw system_error{"read directory", label, errno};
+            if (!below) throw system_error{"read directory", label.text(), errno};
             folder.facts = stat_open(below.get(), label);
             if (written_.insert(folder.path).second) entries_.put(folder);
             std::swap(holder, below);
@@ -15378,7 +16052,7 @@ struct directory_layer {
     /// The whole tar. Repeatable; throws before it writes anything if `path` is not a directory.
     template <byte_sink Out>
     void write_tar(Out& out, layer_context const& context) const {
-        tree_walker walk{path, reserved};
+        tree_walker walk{path, reserved, walk_access::contents};
         detail::entry_writer<Out> writer{out, context, {owners, xattrs}, walk};
         while (auto const* item = walk.next()) writer.put(*item);
         writer.finish();

@@ -2191,7 +2191,7 @@ inline host_certificates find_certificates(origin const& of,
 
 namespace shiplap::detail {
 
-inline std::string environment(std::initializer_list<char const*> names) {
+inline std::string variable(std::initializer_list<char const*> names) {
     for (auto const* const name : names)
         if (auto const* const value = std::getenv(name); value != nullptr && *value != '\0') return value;
     return {};
@@ -2207,8 +2207,8 @@ inline std::uint16_t port_of(::sockaddr const& address) noexcept {
 /// The environment's proxy for this origin, as libcurl chooses it; NO_PROXY is not considered. Empty: none.
 inline std::string proxy_for(origin const& to) {
     // Programs that servers run get a request's "Proxy:" header as HTTP_PROXY: nobody reads that one.
-    auto proxy = to.is_https() ? environment({"https_proxy", "HTTPS_PROXY"}) : environment({"http_proxy"});
-    return proxy.empty() ? environment({"all_proxy", "ALL_PROXY"}) : proxy;
+    auto proxy = to.is_https() ? variable({"https_proxy", "HTTPS_PROXY"}) : variable({"http_proxy"});
+    return proxy.empty() ? variable({"all_proxy", "ALL_PROXY"}) : proxy;
 }
 
 /// Whether `peer` is the proxy for this origin. Proxies have private addresses as a rule. Whether NO_PROXY lets one be
@@ -2274,7 +2274,7 @@ struct system_store {
 
     static system_store find() {
         auto const* const built = curl_version_info(CURLVERSION_NOW);
-        system_store store{environment({"SSL_CERT_FILE"}), environment({"SSL_CERT_DIR"})};
+        system_store store{variable({"SSL_CERT_FILE"}), variable({"SSL_CERT_DIR"})};
         bool const chosen = !store.file.empty() || !store.folder.empty();
         if (!chosen && built->cainfo != nullptr) store.file = built->cainfo;
         if (!chosen && built->capath != nullptr) store.folder = built->capath;
@@ -2331,7 +2331,7 @@ class curl_channel {
         set_option(easy, CURLOPT_HTTP_VERSION, long{CURL_HTTP_VERSION_1_1});
         set_option(easy, CURLOPT_TCP_KEEPALIVE, 1L);
         set_option(easy, CURLOPT_BUFFERSIZE, 256L * 1024);
-        set_option(easy, CURLOPT_UPLOAD_BUFFERSIZE, 2L * 1024 * 1024); // the most that libcurl takes
+        set_option(easy, CURLOPT_UPLOAD_BUFFERSIZE, 512L * 1024); // more is not faster
         set_option(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
         set_option(easy, CURLOPT_HEADEROPT, long{CURLHEADER_SEPARATE}); // a proxy gets no credentials
         // Many servers never say "100 Continue"; those that refuse do so at once.
