@@ -125,7 +125,7 @@ std::pair<detail::annotation_key, std::string> parse_annotation(std::string cons
     return {std::move(*parsed), text.substr(equals + 1)};
 }
 
-struct copy_env {
+struct index_env {
     progress_display& progress;
 };
 
@@ -164,7 +164,7 @@ void create_index(std::string const& name, std::vector<std::string> const& image
     descriptor const root{index.media_type, digest::of<sha256>(as_bytes(text)), text.size()};
     span_source source{text};
     store_blob(documents, {root.digest, root.size}, source);
-    copy_env env{display};
+    index_env env{display};
     auto sink = registries.sink({target});
     copy(root, {}, joined.contents(), sink, env);
     std::printf("%s\n", root.digest.text().c_str());
