@@ -1568,6 +1568,8 @@ class block_queue {
 // codecs share that pack blocks which know nothing of each other.
 //
 //   a packing_block   meaning
+//   b.prepare()       makes room for what run() will pack: an allocator that has a heap for each thread would keep what
+//                     workers give back
 //   b.run()           packs: see block_queue.hpp
 //   b.reuse()         empty again, with the memory that it has
 //   b.another()       an empty one of the same kind
@@ -1576,6 +1578,7 @@ namespace shiplap::detail {
 
 template <class B>
 concept packing_block = parallel_block<B> && requires(B& block) {
+    block.prepare();
     block.reuse();
     { block.another() } -> std::same_as<B>;
 };
@@ -1622,6 +1625,7 @@ class block_writer {
     void post(Emit emit) {
         auto next = spare_ ? std::move(*spare_) : block_.another();
         spare_.reset();
+        block_.prepare();
         queue_.post(std::exchange(block_, std::move(next)));
         while (queue_.full()) emit_oldest(emit);
     }
@@ -2009,8 +2013,8 @@ class zstd_block {
     std::string plain;
     packed_bytes packed; ///< set by run()
 
+    void prepare() { packed.reset(::ZSTD_compressBound(plain.size())); }
     void run() {
-        packed.reset(::ZSTD_compressBound(plain.size()));
         packed.add(compressors_->lend(
             [this](zstd_compressor& one) { return one.compress(as_bytes(plain), packed.room()); }));
     }
@@ -2931,12 +2935,17 @@ class gzip_block {
     std::vector<gzip_member> members; ///< their plain sizes add up to plain.size()
     packed_bytes packed;              ///< set by run()
 
-    void run() {
-        shared_->compressors.lend([this](auto& compressor) {
+    void prepare() {
+        packed.reset(shared_->compressors.lend([this](auto const& compressor) {
             std::size_t most = 0;
             for (auto const& member : members)
                 most += compressor.bound(member.plain_size) + largest_gzip_header + gzip_trailer_size;
-            packed.reset(most);
+            return most;
+        }));
+    }
+
+    void run() {
+        shared_->compressors.lend([this](auto& compressor) {
             auto rest = as_bytes(plain);
             for (auto& member : members) {
                 auto const content = rest.first(member.plain_size);
@@ -4661,7 +4670,7 @@ class gathering_tap {
 
   private:
     static constexpr std::size_t chunk_size = 4 * transfer_size; // smaller ones cost more wakings of threads
-    static constexpr std::size_t most_chunks = 4;
+    static constexpr std::size_t most_chunks = 3;
     using chunk = std::unique_ptr<std::byte[]>;
 
     // What tasks refer to; they keep it alive.

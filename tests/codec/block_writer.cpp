@@ -11,6 +11,7 @@ namespace {
 /// Packs a text by turning it round.
 struct reversing_block {
     std::string plain, packed;
+    void prepare() { packed.reserve(plain.size()); }
     void run() { packed.assign(plain.rbegin(), plain.rend()); }
     [[nodiscard]] std::size_t weight() const { return plain.size(); }
     void reuse() { plain.clear(); }

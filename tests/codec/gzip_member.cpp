@@ -28,6 +28,7 @@ TEST_CASE("a block packs its members one behind the other") {
         block.members[1].hashed_size = 29'000;
         block.members[2].plain_size = 10'000;
         CHECK(block.weight() >= content.size());
+        block.prepare();
         block.run();
         auto packed = as_text(std::as_const(block).packed.bytes());
         std::string_view plain{content};

@@ -3,6 +3,8 @@
 // codecs share that pack blocks which know nothing of each other.
 //
 //   a packing_block   meaning
+//   b.prepare()       makes room for what run() will pack: an allocator that has a heap for each thread would keep what
+//                     workers give back
 //   b.run()           packs: see block_queue.hpp
 //   b.reuse()         empty again, with the memory that it has
 //   b.another()       an empty one of the same kind
@@ -21,6 +23,7 @@ namespace shiplap::detail {
 
 template <class B>
 concept packing_block = parallel_block<B> && requires(B& block) {
+    block.prepare();
     block.reuse();
     { block.another() } -> std::same_as<B>;
 };
@@ -67,6 +70,7 @@ class block_writer {
     void post(Emit emit) {
         auto next = spare_ ? std::move(*spare_) : block_.another();
         spare_.reset();
+        block_.prepare();
         queue_.post(std::exchange(block_, std::move(next)));
         while (queue_.full()) emit_oldest(emit);
     }

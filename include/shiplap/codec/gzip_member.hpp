@@ -85,12 +85,17 @@ class gzip_block {
     std::vector<gzip_member> members; ///< their plain sizes add up to plain.size()
     packed_bytes packed;              ///< set by run()
 
-    void run() {
-        shared_->compressors.lend([this](auto& compressor) {
+    void prepare() {
+        packed.reset(shared_->compressors.lend([this](auto const& compressor) {
             std::size_t most = 0;
             for (auto const& member : members)
                 most += compressor.bound(member.plain_size) + largest_gzip_header + gzip_trailer_size;
-            packed.reset(most);
+            return most;
+        }));
+    }
+
+    void run() {
+        shared_->compressors.lend([this](auto& compressor) {
             auto rest = as_bytes(plain);
             for (auto& member : members) {
                 auto const content = rest.first(member.plain_size);

@@ -84,8 +84,8 @@ class zstd_block {
     std::string plain;
     packed_bytes packed; ///< set by run()
 
+    void prepare() { packed.reset(::ZSTD_compressBound(plain.size())); }
     void run() {
-        packed.reset(::ZSTD_compressBound(plain.size()));
         packed.add(compressors_->lend(
             [this](zstd_compressor& one) { return one.compress(as_bytes(plain), packed.room()); }));
     }

@@ -69,7 +69,7 @@ class gathering_tap {
 
   private:
     static constexpr std::size_t chunk_size = 4 * transfer_size; // smaller ones cost more wakings of threads
-    static constexpr std::size_t most_chunks = 4;
+    static constexpr std::size_t most_chunks = 3;
     using chunk = std::unique_ptr<std::byte[]>;
 
     // What tasks refer to; they keep it alive.
