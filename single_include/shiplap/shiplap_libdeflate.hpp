@@ -29,12 +29,12 @@ inline bool is_mostly_text(bytes_view in) noexcept {
     return others * 20 <= text + others;
 }
 
-/// The level for a block, where none is asked for. Together they give no larger blobs than compress/gzip of Go at its
-/// default level, in the least time. In a small block a deep search finds little that a shallow one does not.
+/// The level for a block, where none is asked for: the least that together give blobs of a root file system no larger than
+/// those of compress/gzip of Go at its default level. In a small block a deep search finds little more.
 inline int libdeflate_level_for(bytes_view block) noexcept {
     constexpr std::size_t small = 64 * std::size_t{1024};
-    if (!is_mostly_text(block)) return 3;
-    return block.size() <= small ? 5 : 7;
+    if (!is_mostly_text(block)) return 4;
+    return block.size() <= small ? 5 : 6;
 }
 
 /// See deflate.hpp.
@@ -79,8 +79,8 @@ class libdeflate_compressor {
 
 } // namespace detail
 
-/// Level 0 stores, 1 is fastest, 12 smallest. The default looks at each block: level 7 for text, 5 for little
-/// of it, else 3.
+/// Level 0 stores, 1 is fastest, 12 smallest. The default looks at each block: level 6 for text, 5 for little
+/// of it, else 4.
 struct libdeflate_backend {
     static constexpr std::string_view name = "libdeflate";
     static constexpr level_range levels{default_level, 12};

@@ -79,8 +79,9 @@ void check_backend(B const& backend) {
     for (int const level : {backend.levels.lowest - 1, backend.levels.highest + 1}) {
         basic_gzip<B> const how{.level = level, .backend = backend};
         CHECK_THROWS_AS(how.encoder({}), option_error);
-        CHECK_THROWS_WITH(how.encoder({}), Catch::Contains("by " + std::string{backend.name}) &&
-                                               Catch::Contains(std::to_string(backend.levels.highest)));
+        CHECK_THROWS_WITH(how.encoder({}),
+                          Catch::Matchers::Contains("by " + std::string{backend.name}) &&
+                              Catch::Matchers::Contains(std::to_string(backend.levels.highest)));
     }
 }
 

@@ -42,6 +42,32 @@ layer_blob stored_layer_of(memory_store& store, C const& how, std::int64_t secon
     return facts;
 }
 
+struct noisy_file {
+    int number;
+    void write_tar(byte_sink auto& out, layer_context const&) const {
+        tar_writer tar{out};
+        tar_entry entry;
+        entry.name = std::to_string(number);
+        entry.size = number % 2 == 0 ? 3'000'000 : 10;
+        std::string content(entry.size, '\0');
+        auto state = static_cast<std::uint32_t>(number);
+        for (auto& c : content) c = static_cast<char>((state = state * 1'664'525 + 1'013'904'223) >> 28);
+        tar.entry(entry);
+        tar.write(as_bytes(content));
+        tar.finish();
+    }
+    [[nodiscard]] std::string description() const { return "file " + std::to_string(number); }
+};
+
+struct failing {
+    int number;
+    void write_tar(byte_sink auto& out, layer_context const&) const {
+        out.write(as_bytes("half"));
+        throw error{error_code::source_changed, "read", std::to_string(number), "changed"};
+    }
+    [[nodiscard]] std::string description() const { return "failing " + std::to_string(number); }
+};
+
 } // namespace
 
 TEST_CASE("where times are limited, stored layers are written anew with the exporter's codec",
@@ -140,4 +166,41 @@ TEST_CASE("which packed layers a codec would make alike", "[ready_layer]") {
     CHECK(detail::is_packed_as<zstd>(with("zstd", false)));
     CHECK(detail::is_packed_as<zstd>(with("zstd", true))); // zstd:chunked
     CHECK_FALSE(detail::is_packed_as<zstd>(with("", false)));
+}
+
+TEST_CASE("layers are packed side by side, with the bytes and the order of one after the other",
+          "[ready_layer]") {
+    // Long and short ones in turn, some twice: an executor with threads finishes them in another order.
+    auto const image_of = [](unsigned workers, auto const& codec) {
+        build_result result;
+        for (int const number : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9})
+            result.layers.emplace_back(noisy_file{number});
+        result.layers.push_back(result.layers[2]);
+        result.layers.push_back(result.layers[9]);
+        default_env env;
+        env.executor = shared_pool{workers};
+        exporter out{codec, oci_media_types{}, sha256{}, memory_sink{}, env};
+        return out(result);
+    };
+    auto const check = [&](auto const& codec) {
+        auto const expected = image_of(0, codec);
+        REQUIRE(expected.layers.size() == 12);
+        CHECK(expected.layers[10].diff_id == expected.layers[2].diff_id);
+        CHECK(expected.layers[11].diff_id == expected.layers[9].diff_id);
+        for (unsigned const workers : {1U, 2U, 3U, 8U, 64U})
+            CHECK(image_of(workers, codec).root == expected.root);
+    };
+    check(gzip{.level = 1});
+    check(zstd{.level = 1});
+    check(uncompressed{});
+}
+
+TEST_CASE("the lowest layer that cannot be packed is the one that is told of", "[ready_layer]") {
+    for (int round = 0; round < 20; ++round) {
+        build_result result{.layers = {one_file{1}, failing{2}, failing{3}, one_file{4}, one_file{5}}};
+        default_env env;
+        env.executor = shared_pool{4};
+        exporter out{gzip{}, oci_media_types{}, sha256{}, memory_sink{}, env};
+        CHECK_THROWS_WITH(out(result), Catch::Matchers::Contains("layer 2 (failing 2)"));
+    }
 }
