@@ -18,10 +18,10 @@ void bare_hash() {
     benchmark::DoNotOptimize(raw);
 }
 
-template <class D>
-void through_tap(executor_ref executor) {
+template <class Tap>
+void through_tap(auto... executor) {
     counting_sink out;
-    tap<D> stage{executor};
+    Tap stage{executor...};
     push_through(stage, sample(sample_size), out);
     benchmark::DoNotOptimize(stage.facts().size);
 }
@@ -38,12 +38,12 @@ void compare_digest() {
         },
         bare_hash<Engine>);
     compare(
-        name + " tap", {sample_size}, [] { through_tap<D>({}); }, bare_hash<Engine>);
+        name + " tap", {sample_size}, [] { through_tap<tap<D>>(); }, bare_hash<Engine>);
     compare(
-        name + " tap on an executor", {sample_size},
+        name + " gathering tap on an executor", {sample_size},
         [] {
             static shared_pool pool{2};
-            through_tap<D>(pool);
+            through_tap<gathering_tap<D>>(executor_ref{pool});
         },
         bare_hash<Engine>);
     compare(

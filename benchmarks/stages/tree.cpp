@@ -80,7 +80,8 @@ void compare_source_file(std::string const& kind, generated_tree const& tree) {
         [path = tree.path, space = std::vector<std::byte>(transfer_size)]() mutable {
             bare_walk(path, [&](int folder, char const* name, struct ::stat const& facts) {
                 if (!S_ISREG(facts.st_mode)) return;
-                source_file file{folder, name, facts, name};
+                tree_item const item{.path = name, .name_at = 0, .facts = facts, .folder = folder};
+                source_file file{item, source_label{name, {}}};
                 while (file.read(space) != 0) benchmark::ClobberMemory();
             });
         },
