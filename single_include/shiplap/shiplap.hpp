@@ -1378,8 +1378,8 @@ namespace shiplap {
 /// Owns any block_compressor; movable. A checksummer, whether that one is or not.
 class any_compressor {
   public:
-    template <block_compressor C>
-        requires(!std::same_as<C, any_compressor>)
+    template <class C>
+        requires(!std::same_as<C, any_compressor> && block_compressor<C>)
     explicit any_compressor(C compressor) : self_{std::make_unique<model<C>>(std::move(compressor))} {}
 
     [[nodiscard]] std::size_t bound(std::size_t size) const { return self_->bound(size); }
