@@ -8,7 +8,7 @@ using namespace codec_tests;
 namespace {
 
 struct nameless {
-    static constexpr level_range levels{0, 0};
+    [[maybe_unused]] static constexpr level_range levels{0, 0};
     [[nodiscard]] static auto compressor(int level) { return zlib_backend::compressor(level); }
 };
 
