@@ -166,6 +166,7 @@ progress_display::~progress_display() {
 
 void progress_display::operator()(shiplap::progress_event const& event) {
     check_interrupted();
+    if (event.what == kind::publishing) return;
     std::lock_guard const lock{mutex_};
     auto const now = clock::now();
     if (event.what == kind::warning && style_ != progress_style::json) {

@@ -30,7 +30,8 @@ TEST_CASE("a progress_ref hands events to its observer", "[progress]") {
     event.subject = "layer";
     ref(event);
     ref.warn("careful");
-    CHECK(heard == std::vector<std::string>{"layer", "careful"});
+    ref.about_to_publish("sha256:0");
+    CHECK(heard == std::vector<std::string>{"layer", "careful", "sha256:0"});
     CHECK(ref.wants_totals());
 }
 

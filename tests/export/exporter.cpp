@@ -11,6 +11,8 @@
 #include "support/temp.hpp"
 #include "support/trees.hpp"
 
+#include <stdexcept>
+
 using namespace shiplap;
 
 namespace {
@@ -28,6 +30,18 @@ struct failing_layer {
         throw error{error_code::source_changed, "read", "the-path", "changed while it was read"};
     }
     static std::string description() { return "failing"; }
+};
+
+struct stop_before_publishing {
+    void operator()(progress_event const& event) const {
+        if (event.what == progress_event::kind::publishing) throw std::runtime_error{"stopped"};
+    }
+};
+
+struct stopping_env {
+    shared_pool executor{};
+    stop_before_publishing progress{};
+    keep_timestamps timestamps{};
 };
 
 } // namespace
@@ -72,6 +86,15 @@ TEST_CASE("what fails names the layer and leaves no trace", "[exporter]") {
     result.layers.emplace_back(failing_layer{});
     exporter out{gzip{}, oci_media_types{}, sha256{}, layout_sink{dir / "out"}};
     CHECK_THROWS_WITH(out(result), contains("layer 2 (failing)") && contains("the-path"));
+    CHECK_FALSE(std::filesystem::exists(dir / "out"));
+}
+
+// A signal, say, may be noticed only when all work is done on other threads.
+TEST_CASE("who observes can stop an export until it becomes visible", "[exporter]") {
+    temp_dir dir;
+    auto const result = sample(dir);
+    exporter out{gzip{}, oci_media_types{}, sha256{}, layout_sink{dir / "out"}, stopping_env{}};
+    CHECK_THROWS_WITH(out(result), contains("stopped"));
     CHECK_FALSE(std::filesystem::exists(dir / "out"));
 }
 

@@ -164,6 +164,10 @@ TEST_CASE("copy tells about every content", "[copy]") {
     sink.there = {facts_of("there").digest};
     noting_env env;
     copy(root, {}, store, sink, env);
+    REQUIRE(!env.events.empty());
+    CHECK(env.events.back().what == progress_event::kind::publishing);
+    CHECK(env.events.back().subject == root.digest.text());
+    env.events.pop_back();
 
     std::set<std::uint64_t> ids;
     std::vector<std::string> subjects;
@@ -226,13 +230,13 @@ TEST_CASE("copy within one store only adds names", "[copy]") {
     auto const root = put_image(sink.store(), {"a"});
     noting_env env;
     copy(root, std::vector{name("1")}, sink.store(), sink, env);
-    CHECK(env.events.empty());
+    CHECK(env.events.size() == 1); // of what becomes visible
     auto const before = snapshot(folder / "layout");
 
     // Another name for an image that is there, through a new sink.
     layout_sink again{folder / "layout"};
     copy(again.store().resolve("1"), std::vector{name("2")}, again.store(), again, env);
-    CHECK(env.events.empty());
+    CHECK(env.events.size() == 1 + 1);
     auto after = snapshot(folder / "layout");
     CHECK(layout_store{folder / "layout"}.entries().size() == 2);
     after["/index.json"] = before.at("/index.json");
@@ -241,7 +245,7 @@ TEST_CASE("copy within one store only adds names", "[copy]") {
     // Two stores of one directory are two stores, and the blobs are found to exist.
     layout_sink third{folder / "layout"};
     copy(root, std::vector{name("3")}, layout_store{folder / "layout"}, third, env);
-    CHECK(env.events.size() == 2 * 3);
+    CHECK(env.events.size() == 2 + 2 * 3 + 1);
     CHECK(layout_store{folder / "layout"}.entries().size() == 3);
 }
 

@@ -23,12 +23,13 @@ struct progress_event {
         waiting,  ///< all bytes were handed over; the other side has yet to confirm
         finished, ///< `done` is final
         warning,  ///< `text` says what the user should know; belongs to no activity
+        publishing, ///< all is there and becomes visible next, unless the observer throws; belongs to no activity
     };
 
     kind what = kind::started;
     std::uint64_t id = 0;               ///< the same for all events of an activity, unique in a process
     std::string_view activity;          ///< a verb: "pack", "copy"
-    std::string_view subject;           ///< what is worked on: a path, a digest
+    std::string_view subject;           ///< what is worked on, or becomes visible: a path, a digest
     std::uint64_t done = 0;             ///< bytes
     std::optional<std::uint64_t> total; ///< bytes
     std::string_view text;
@@ -67,6 +68,14 @@ class progress_ref {
     void operator()(progress_event const& event) const { call_(object_, event); }
 
     [[nodiscard]] bool wants_totals() const noexcept { return wants_totals_; }
+
+    /// What has this digest becomes visible next: the last chance to stop it.
+    void about_to_publish(std::string_view digest) const {
+        progress_event event;
+        event.what = progress_event::kind::publishing;
+        event.subject = digest;
+        call_(object_, event);
+    }
 
     /// Something that the user should know but that does not stop the export.
     void warn(std::string_view text) const {

@@ -113,7 +113,7 @@ struct early_delivery {
     template <class Env>
     void finish(descriptor const& root, std::span<image_name const> names, Env& env) {
         if constexpr (storing_sink<To>)
-            publish(root, names, to); // all of it is there, just made and hashed
+            publish(root, names, to, progress); // all of it is there, just made and hashed
         else
             copy(root, names, from, to, env);
     }

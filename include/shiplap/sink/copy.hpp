@@ -264,7 +264,8 @@ bool is_store_of(From const& from, To& to) {
 
 /// Names the image `root`, all of which the sink has, and makes it visible.
 template <image_sink To>
-void publish(descriptor const& root, std::span<image_name const> names, To& to) {
+void publish(descriptor const& root, std::span<image_name const> names, To& to, progress_ref progress) {
+    progress.about_to_publish(root.digest.text());
     if (names.empty()) to.tag(root, image_name{});
     for (auto const& name : names) to.tag(root, name);
     to.commit();
@@ -284,8 +285,8 @@ void finish_copy(descriptor const& root, std::span<image_name const> names, From
     under_way.wait();
     for (auto const& what : contents)
         if (is_document(what)) copy_document(what, from, to, progress, course);
-    publish(root, names, to);
     course.whole.finish();
+    publish(root, names, to, progress);
 }
 
 } // namespace detail
@@ -306,7 +307,7 @@ void copy(descriptor const& root, std::span<image_name const> names, From const&
         if (!detail::is_store_of(from, to))
             for (auto const& what : detail::contents_for(to, graph))
                 detail::copy_content(what, from, to, progress);
-        detail::publish(root, names, to);
+        detail::publish(root, names, to, progress);
     }
 }
 
