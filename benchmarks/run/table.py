@@ -127,7 +127,8 @@ buildah to copy the tree into a working container (and, for zstd, to commit it),
 timed, and holds at least the bytes of the tree."""
 
 LIMITS = """CPU seconds of the parts, each alone on one thread without any code of shiplap's (`run/limits.cpp`). The limit is their
-sum, divided by the cores; for uncompressed it is one read, one SHA-256 and one write, not divided."""
+sum, divided by the cores; for uncompressed it is one read, one SHA-256 and one write, not divided. In an eStargz each
+content is hashed twice, for the layer and for itself."""
 
 
 def markdown(report):

@@ -19,6 +19,16 @@ TEST_CASE("strings are escaped as Go's encoding/json does") {
     CHECK(detail::go_json_string(plain) == json);
 }
 
+TEST_CASE("what stands for itself is what Go leaves alone") {
+    for (int c = 0; c < 128; ++c) {
+        std::string const text(1, static_cast<char>(c));
+        CHECK(detail::stands_for_itself(text) == (detail::go_json_string(text) == '"' + text + '"'));
+    }
+    CHECK_FALSE(detail::stands_for_itself("\u00e4"));
+    CHECK_FALSE(detail::stands_for_itself("\xff"));
+    CHECK(detail::stands_for_itself(""));
+}
+
 TEST_CASE("strings that are not UTF-8 are refused") {
     auto const text = GENERATE("\xff", "a\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80");
     CHECK_THROWS_AS(detail::go_json_string(text), nlohmann::json::type_error);
@@ -52,14 +62,16 @@ TEST_CASE("times are rounded to seconds, in UTC") {
 }
 
 TEST_CASE("an object leaves out what is zero or empty") {
-    detail::toc_object object;
+    std::string text;
+    detail::toc_object object{text};
     object.text("name", "a");
     object.text("linkName", "");
     object.number("size", 0);
     object.number("mode", 420);
     object.xattrs({});
     object.xattrs({{"user.a", "1"}, {"user.b", ""}});
-    CHECK(std::move(object).finish() == R"(
+    object.finish();
+    CHECK(text == R"(
 		{
 			"name": "a",
 			"mode": 420,

@@ -24,14 +24,6 @@ std::string tar_of_file(std::string_view name, std::string_view content, bool wi
     return out.text;
 }
 
-std::string member(std::string_view content) {
-    string_sink out;
-    detail::gzip_member_sink sink{out, 6};
-    sink.write(as_bytes(content));
-    sink.finish();
-    return out.text;
-}
-
 std::string const archive = tar_of_file("some file", prose(2'000'000));
 std::string const toc_tar = tar_of_file(estargz_toc_name, R"({"version":1})");
 
@@ -77,7 +69,7 @@ TEST_CASE("estargz_payload: any other gzip passes whole", "[codec][estargz]") {
     auto const plain = GENERATE_COPY(as<std::string>{}, archive, archive + "what follows",
                                      tar_of_file("a", "", false) + toc_tar, // in one member
                                      tar_of_file("other", toc_tar));
-    for (auto const& blob : {pack(gzip{}, plain), member(plain), member(plain) + member("")}) {
+    for (auto const& blob : {pack(gzip{}, plain), one_member(plain), one_member(plain) + one_member("")}) {
         auto const found = unpack_layer(blob);
         CHECK((found.archive == plain));
         CHECK((found.everything == plain));
@@ -86,20 +78,20 @@ TEST_CASE("estargz_payload: any other gzip passes whole", "[codec][estargz]") {
     auto const own = tar_of_file(estargz_toc_name, prose(900'000)),
                more = own.substr(0, own.size() - 1024) + archive;
     for (auto const& bytes : {toc_tar, own, more})
-        for (auto const& blob : {member(bytes), pack(gzip{}, bytes)})
+        for (auto const& blob : {one_member(bytes), pack(gzip{}, bytes)})
             CHECK((unpack_layer(blob, false, 1000).archive == bytes));
     // A member whose start only looks like the table: it is the content of a file.
     auto const inside = tar_of_file("a.tar", toc_tar);
-    auto const cut = member(inside.substr(0, 512)) + member(inside.substr(512));
+    auto const cut = one_member(inside.substr(0, 512)) + one_member(inside.substr(512));
     CHECK((unpack_layer(cut).archive == inside));
 }
 
 TEST_CASE("estargz_payload: an archive without its end gets it", "[codec][estargz]") {
     auto const part = GENERATE(as<std::string>{}, "", "some file");
     auto const open = part.empty() ? std::string{} : tar_of_file(part, prose(700), false);
-    auto const members = open.empty() ? std::string{} : member(open);
+    auto const members = open.empty() ? std::string{} : one_member(open);
     auto const footer = GENERATE(&estargz_footer, &stargz_footer);
-    auto const found = unpack_layer(members + member(toc_tar) + footer(members.size()));
+    auto const found = unpack_layer(members + one_member(toc_tar) + footer(members.size()));
     CHECK(found.archive == open + end_marker);
     CHECK(found.everything == open + toc_tar);
 }
@@ -107,7 +99,7 @@ TEST_CASE("estargz_payload: an archive without its end gets it", "[codec][estarg
 TEST_CASE("estargz_payload: the table of contents may be elsewhere", "[codec][estargz]") {
     auto const open = tar_of_file("some file", prose(700), false);
     for (auto const& plain : {open, open + end_marker}) {
-        auto const found = unpack_layer(member(plain) + external_toc_footer(), true);
+        auto const found = unpack_layer(one_member(plain) + external_toc_footer(), true);
         CHECK(found.archive == open + end_marker);
         CHECK(found.everything == plain);
     }
@@ -115,7 +107,7 @@ TEST_CASE("estargz_payload: the table of contents may be elsewhere", "[codec][es
 
 TEST_CASE("estargz_payload: a table of contents that is not where it should be is refused",
           "[codec][estargz]") {
-    auto const first = member(archive), toc = member(toc_tar);
+    auto const first = one_member(archive), toc = one_member(toc_tar);
     struct row {
         char const* what;
         std::string blob;
@@ -124,30 +116,33 @@ TEST_CASE("estargz_payload: a table of contents that is not where it should be i
     };
     auto const [what, blob, is_annotated, fault] = GENERATE_COPY(values<row>({
         {"annotated, without any", first, true, "has no table of contents"},
-        {"annotated, the table inside a member", member(archive + toc_tar), true, "has no table of contents"},
+        {"annotated, the table inside a member", one_member(archive + toc_tar), true,
+         "has no table of contents"},
         {"a footer alone", first + estargz_footer(first.size()), false, "where it is not"},
         {"an old footer alone", first + stargz_footer(first.size()), false, "where it is not"},
         {"an old footer that lies", first + toc + stargz_footer(0), false, "a footer that says so"},
         {"a footer that lies", first + toc + estargz_footer(first.size() + 1), false,
          "a footer that says so"},
-        {"an empty member for a footer", first + toc + member(""), true, "a footer that says so"},
+        {"an empty member for a footer", first + toc + one_member(""), true, "a footer that says so"},
         {"no footer", first + toc, true, "a footer that says so"},
         {"two footers", first + toc + estargz_footer(first.size()) + estargz_footer(first.size()), true,
          "a footer that says so"},
-        {"another member behind the table", first + toc + member("x") + estargz_footer(first.size()), true,
-         "a footer that says so"},
+        {"another member behind the table", first + toc + one_member("x") + estargz_footer(first.size()),
+         true, "a footer that says so"},
         {"two files in the table, not annotated",
-         first + member(tar_of_file(estargz_toc_name, "{}", false) + archive) + estargz_footer(first.size()),
+         first + one_member(tar_of_file(estargz_toc_name, "{}", false) + archive) +
+             estargz_footer(first.size()),
          false, "where it is not"},
         {"two files in the table",
-         first + member(tar_of_file(estargz_toc_name, "{}", false) + archive) + estargz_footer(first.size()),
+         first + one_member(tar_of_file(estargz_toc_name, "{}", false) + archive) +
+             estargz_footer(first.size()),
          true, "a footer that says so"},
-        {"something behind the table", first + member(toc_tar + "x") + estargz_footer(first.size()), true,
+        {"something behind the table", first + one_member(toc_tar + "x") + estargz_footer(first.size()), true,
          "a footer that says so"},
         {"a file of that name, too large to wait for its end",
-         member(tar_of_file(estargz_toc_name, prose(2'000'000), false) + archive), false,
+         one_member(tar_of_file(estargz_toc_name, prose(2'000'000), false) + archive), false,
          "a footer that says so"},
-        {"a table without its end", first + member(toc_tar.substr(0, 600)) + estargz_footer(first.size()),
+        {"a table without its end", first + one_member(toc_tar.substr(0, 600)) + estargz_footer(first.size()),
          true, "a footer that says so"},
     }));
     INFO(what);

@@ -8,14 +8,6 @@ using namespace std::string_literals;
 
 namespace {
 
-std::string member(std::string_view content) {
-    string_sink out;
-    detail::gzip_member_sink sink{out, 6};
-    sink.write(as_bytes(content));
-    sink.finish();
-    return out.text;
-}
-
 std::string reason_for_refusal(std::string_view packed) {
     try {
         unpack(gzip_decoder{}, packed);
@@ -29,7 +21,7 @@ std::string reason_for_refusal(std::string_view packed) {
 
 TEST_CASE("gzip_decoder: any cut of input and output gives the same") {
     auto const content = prose(300'000);
-    auto const packed = pack(gzip{}, content) + member("") + member("tail");
+    auto const packed = pack(gzip{}, content) + one_member("") + one_member("tail");
     for (std::size_t const piece : {1u, 7u, 4096u, 1'000'000u})
         for (std::size_t const given : {1u, 13u, 70'000u})
             CHECK(unpack(gzip_decoder{}, packed, piece, given) == content + "tail");
@@ -37,12 +29,12 @@ TEST_CASE("gzip_decoder: any cut of input and output gives the same") {
 
 TEST_CASE("gzip_decoder: 100000 empty members are no problem") {
     std::string packed;
-    for (int i = 0; i < 100'000; ++i) packed += member("");
-    CHECK(unpack(gzip_decoder{}, packed + member("x")) == "x");
+    for (int i = 0; i < 100'000; ++i) packed += one_member("");
+    CHECK(unpack(gzip_decoder{}, packed + one_member("x")) == "x");
 }
 
 TEST_CASE("gzip_decoder: all optional fields of a header are read") {
-    auto const plain = member("content");
+    auto const plain = one_member("content");
     auto const body = plain.substr(10);
     auto const header = [](char flags) { return "\x1f\x8b\x08"s + flags + "\0\0\0\0\0\xff"s; };
     CHECK(unpack(gzip_decoder{}, header(4) + "\xff\xff"s + std::string(65'535, 'e') + body) == "content");
@@ -52,7 +44,7 @@ TEST_CASE("gzip_decoder: all optional fields of a header are read") {
 }
 
 TEST_CASE("gzip_decoder: the end is strict") {
-    auto const packed = member("one") + member("two");
+    auto const packed = one_member("one") + one_member("two");
     auto const at = std::to_string(packed.size());
     CHECK(reason_for_refusal(packed + "\0"s) ==
           "bytes that are no member follow the last one, at offset " + at);
@@ -67,8 +59,8 @@ TEST_CASE("gzip_decoder: the end is strict") {
 }
 
 TEST_CASE("gzip_decoder: truncation is seen at every point") {
-    auto const packed = member(prose(5000)) + member("second");
-    auto const boundary = member(prose(5000)).size();
+    auto const packed = one_member(prose(5000)) + one_member("second");
+    auto const boundary = one_member(prose(5000)).size();
     for (std::size_t n = 1; n < packed.size(); ++n) {
         if (n == boundary) continue;
         INFO(n);
@@ -78,7 +70,7 @@ TEST_CASE("gzip_decoder: truncation is seen at every point") {
 
 TEST_CASE("gzip_decoder: a flipped bit is an error or changes nothing") {
     auto const content = prose(3000);
-    auto const packed = member(content);
+    auto const packed = one_member(content);
     for (std::size_t bit = 0; bit < packed.size() * 8; ++bit) {
         auto damaged = packed;
         damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << bit % 8));
@@ -90,7 +82,7 @@ TEST_CASE("gzip_decoder: a flipped bit is an error or changes nothing") {
 }
 
 TEST_CASE("gzip_decoder: wrong CRC and size are told apart") {
-    auto packed = member("content");
+    auto packed = one_member("content");
     ++packed[packed.size() - 1];
     CHECK(reason_for_refusal(packed).starts_with("incorrect length check"));
     --packed[packed.size() - 1];
@@ -104,7 +96,7 @@ TEST_CASE("gzip_decoder: member by member") {
     std::vector<std::uint64_t> starts;
     for (auto const& content : contents) {
         starts.push_back(packed.size());
-        packed += member(content);
+        packed += one_member(content);
     }
     gzip_decoder decoder;
     span_source in{packed};

@@ -53,27 +53,3 @@ TEST_CASE("a block packs its members one behind the other") {
         CHECK(block.members.empty());
     }
 }
-
-TEST_CASE("a member sink writes one member of any length") {
-    auto const content = prose(3 * mebibyte);
-    string_sink out;
-    detail::gzip_member_sink member{out, 9};
-    member.write(as_bytes(content));
-    member.write(as_bytes("end"));
-    member.finish();
-    CHECK(member.size() == content.size() + 3);
-    CHECK(out.text.starts_with(detail::gzip_header(9)));
-    CHECK(unpack(gzip_decoder{}, out.text) == content + "end");
-}
-
-TEST_CASE("a member sink takes the nearest level that zlib has") {
-    for (auto const& [level, same] : {std::pair{12, 9}, {-1, 6}}) {
-        string_sink out, expected;
-        detail::gzip_member_sink member{out, level}, other{expected, same};
-        for (auto* one : {&member, &other}) {
-            one->write(as_bytes(prose(100'000)));
-            one->finish();
-        }
-        CHECK(out.text.substr(10) == expected.text.substr(10));
-    }
-}

@@ -4,6 +4,7 @@
 #include <shiplap/bytes/executor.hpp>
 #include <shiplap/bytes/file.hpp>
 #include <shiplap/codec/concept.hpp>
+#include <shiplap/codec/long_gzip_member.hpp>
 
 #include "support/catch.hpp"
 #include "support/temp.hpp"
@@ -62,6 +63,15 @@ std::string pack(C const& how, std::string_view content, unsigned workers = 0,
     string_sink out;
     write_in_pieces(encoder, content, largest_write, out);
     encoder.finish(out);
+    return out.text;
+}
+
+/// One gzip member.
+inline std::string one_member(std::string_view content) {
+    string_sink out;
+    detail::long_gzip_member member{out, executor_ref{}, 6};
+    member.write(as_bytes(content));
+    member.finish();
     return out.text;
 }
 

@@ -15,28 +15,29 @@ TEST_CASE("zlib: its own default is level 6") {
     CHECK(deflated(chosen, prose(300'000)) == deflated(six, prose(300'000)));
 }
 
-TEST_CASE("zlib: a stream can be fed in pieces, and wants room when it has none") {
-    auto const content = prose(2 * mebibyte);
-    detail::zlib_stream stream{6};
-    std::string out;
-    std::vector<std::byte> space(1000);
-    auto const feed = [&](bytes_view in, bool last) {
-        for (bool done = false; !done;) {
-            bytes_span room{space};
-            done = stream.compress(in, room, last);
-            out += as_text(bytes_view{space}.first(space.size() - room.size()));
-            if (!done) CHECK(room.empty());
-        }
-        CHECK(in.empty());
-    };
-    for (std::size_t at = 0; at < content.size(); at += 70'001)
-        feed(as_bytes(std::string_view{content}.substr(at, 70'001)), false);
-    feed({}, true);
-    CHECK(inflated(out, content.size()) == content);
+TEST_CASE("zlib: parts of different compressors make one stream") {
+    auto const content = prose(2 * mebibyte) + noise(300'000);
+    detail::zlib_compressor one{6}, other{1};
+    std::string packed;
+    bool is_ones = true;
+    std::size_t const sizes[] = {0, 1, 300'000, 70'001, 0, 1'500'000, content.size()};
+    auto rest = as_bytes(content);
+    for (auto const size : sizes) {
+        auto const part = rest.first(std::min(rest.size(), size));
+        rest = rest.subspan(part.size());
+        auto& compressor = is_ones ? one : other;
+        std::vector<std::byte> room(compressor.bound_of_part(part.size()));
+        auto const n = compressor.compress_part(part, room, rest.empty());
+        packed += as_text(bytes_view{room}.first(n));
+        is_ones = !is_ones;
+    }
+    CHECK(inflated(packed, content.size()) == content);
 }
 
 TEST_CASE("the CRC is that of RFC 1952 and can be continued") {
     CHECK(detail::crc32_of(as_bytes("123456789")) == 0xcbf43926);
     CHECK(detail::crc32_of(as_bytes("6789"), detail::crc32_of(as_bytes("12345"))) == 0xcbf43926);
     CHECK(detail::crc32_of({}) == 0);
+    CHECK(detail::joined_crc32(detail::crc32_of(as_bytes("12345")), detail::crc32_of(as_bytes("6789")), 4) ==
+          0xcbf43926);
 }

@@ -15,6 +15,7 @@
 #include <shiplap/codec/gzip_decoder.hpp>
 #include <shiplap/codec/gzip_member.hpp>
 #include <shiplap/codec/level.hpp>
+#include <shiplap/codec/long_gzip_member.hpp>
 #include <shiplap/tar/scanner.hpp>
 #include <shiplap/tar/writer.hpp>
 
@@ -28,7 +29,10 @@ template <deflate_backend Backend>
 class estargz_encoder {
   public:
     estargz_encoder(executor_ref executor, Backend const& backend, int level)
-        : blocks_{detail::make_gzip_writer(executor, backend, level, false)}, level_{level} {}
+        : executor_{executor},
+          blocks_{detail::make_gzip_writer(executor, backend, level, false)},
+          toc_level_{level == default_level ? std::min(zlib_default, level_range{backend.levels}.highest)
+                                            : level} {}
 
     /// Throws format_error if the bytes are no tar, error{unsupported} for a name that is not UTF-8 or an
     /// entry that has the name of the table of contents.
@@ -58,7 +62,7 @@ class estargz_encoder {
         toc_.render(measured);
         toc_size_ = measured.size;
         toc_digest_ = measured.hasher.finish();
-        detail::gzip_member_sink toc{out, level_};
+        detail::long_gzip_member toc{out, executor_, toc_level_};
         write_extension(toc);
         toc.finish();
         plain_size_ += toc.size();
@@ -87,6 +91,7 @@ class estargz_encoder {
     static constexpr std::uint64_t chunk_size = estargz_toc::chunk_size;
     static constexpr std::size_t block_size = 1024 * 1024; // small members share a block of about this size
     static constexpr std::size_t headers_size = 1024 * 1024;
+    static constexpr int zlib_default = 6;
 
     /// Size and digest of what is written.
     struct measured_sink {
@@ -174,8 +179,9 @@ class estargz_encoder {
         };
     }
 
+    executor_ref executor_;
     detail::gzip_writer<Backend> blocks_;
-    int level_;
+    int toc_level_; // of zlib, about as thorough as what packs the contents
     tar_scanner tar_{"layer"};
     estargz_toc toc_;
     detail::gzip_member member_;                        // the one that is being filled

@@ -18,6 +18,14 @@
 
 namespace shiplap::detail {
 
+/// Whether Go's encoding/json takes these characters as they are. So it is with nearly every name.
+inline bool stands_for_itself(std::string_view text) noexcept {
+    return std::all_of(text.begin(), text.end(), [](char c) {
+        auto const byte = static_cast<unsigned char>(c);
+        return byte >= 0x20 && byte < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
+    });
+}
+
 /// `text` as a string of JSON with the escapes of Go's encoding/json. Throws nlohmann::json::type_error
 /// unless it is UTF-8.
 inline std::string go_json_string(std::string_view text) {
@@ -88,38 +96,53 @@ inline std::string_view toc_type(entry_type type) noexcept {
     return {};
 }
 
-/// One object of "entries". Texts and numbers that are empty or zero are left out.
+/// Appends one object of "entries" to a text. Texts and numbers that are empty or zero are left out.
 class toc_object {
   public:
+    explicit toc_object(std::string& to) : to_{&to} { *to_ += "\n\t\t{"; }
+
     void text(std::string_view key, std::string_view value) {
-        if (!value.empty()) member(key, go_json_string(value));
+        if (value.empty()) return;
+        begin(key);
+        if (stands_for_itself(value))
+            quote(value);
+        else
+            *to_ += go_json_string(value);
     }
     void number(std::string_view key, std::uint64_t value) {
-        if (value != 0) member(key, std::to_string(value));
+        if (value == 0) return;
+        begin(key);
+        *to_ += std::to_string(value);
     }
     void digest_of(std::string_view key, std::array<char, sha256::size> const& raw) {
-        member(key, '"' + digest::from_raw<sha256>({raw.data(), raw.size()}).text() + '"');
+        begin(key);
+        to_->append("\"").append(sha256::name).append(":");
+        append_hex(*to_, {raw.data(), raw.size()});
+        *to_ += '"';
     }
     void xattrs(std::vector<extended_attribute> const& attributes) {
         if (attributes.empty()) return;
-        std::string object{"{"};
+        begin("xattrs");
+        std::string_view separator{"{"};
         for (auto const& [name, value] : attributes) {
-            object += object.size() == 1 ? "\n\t\t\t\t" : ",\n\t\t\t\t";
-            object += go_json_string(name) + ": \"" + base64_of(value) + '"';
+            to_->append(std::exchange(separator, ",")).append("\n\t\t\t\t");
+            to_->append(go_json_string(name)).append(": ");
+            quote(base64_of(value));
         }
-        member("xattrs", object + "\n\t\t\t}");
+        *to_ += "\n\t\t\t}";
     }
 
-    /// The whole object.
-    [[nodiscard]] std::string finish() && { return std::move(text_) + "\n\t\t}"; }
+    void finish() { *to_ += "\n\t\t}"; }
 
   private:
-    void member(std::string_view key, std::string_view value) {
-        text_ += text_.back() == '{' ? "\n\t\t\t\"" : ",\n\t\t\t\"";
-        text_.append(key).append("\": ").append(value);
+    void begin(std::string_view key) {
+        *to_ += to_->back() == '{' ? "\n\t\t\t" : ",\n\t\t\t";
+        quote(key);
+        *to_ += ": ";
     }
+    void quote(std::string_view plain) { to_->append("\"").append(plain).append("\""); }
 
-    std::string text_{"\n\t\t{"};
+    std::string* to_;
 };
 
 } // namespace shiplap::detail

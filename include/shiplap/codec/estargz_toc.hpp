@@ -61,15 +61,19 @@ class estargz_toc {
         auto chunk = chunks_.begin();
         auto file_digest = file_digests_.begin();
         auto const empty = fixed(sha256::hasher{}.finish());
+        std::string text{"{\n\t\"version\": 1,\n\t\"entries\": ["};
         std::string_view separator;
-        auto const write = [&](detail::toc_object&& object) {
-            out.write(as_bytes(std::exchange(separator, ",")));
-            out.write(as_bytes(std::move(object).finish()));
+        auto const next = [&] {
+            if (text.size() >= transfer_size) {
+                out.write(as_bytes(text));
+                text.clear();
+            }
+            text += std::exchange(separator, ",");
         };
-        out.write(as_bytes("{\n\t\"version\": 1,\n\t\"entries\": ["));
         for (auto const& entry : entries_) {
+            next();
             auto const chunks = chunks_of(entry.size);
-            auto object = describe(entry, chunks != 0 ? chunk->offset : 0);
+            auto object = describe(entry, chunks != 0 ? chunk->offset : 0, text);
             if (entry.type == entry_type::regular)
                 object.digest_of("digest", chunks == 0   ? empty
                                            : chunks == 1 ? chunk->digest
@@ -83,12 +87,14 @@ class estargz_toc {
                 object.digest_of("chunkDigest", chunk->digest);
                 ++chunk;
                 if (i + 1 == chunks) break;
-                write(std::move(object));
-                object = further_chunk(entry, chunk->offset);
+                object.finish();
+                next();
+                object = further_chunk(entry, chunk->offset, text);
             }
-            write(std::move(object));
+            object.finish();
         }
-        out.write(as_bytes(entries_.empty() ? "]\n}" : "\n\t]\n}"));
+        text += entries_.empty() ? "]\n}" : "\n\t]\n}";
+        out.write(as_bytes(text));
     }
 
   private:
@@ -133,7 +139,7 @@ class estargz_toc {
     static void demand_utf8(tar_entry const& entry) {
         auto const check = [&](std::string_view text, char const* what) {
             try {
-                detail::go_json_string(text);
+                if (!detail::stands_for_itself(text)) detail::go_json_string(text);
             } catch (nlohmann::json::type_error const&) {
                 throw error{error_code::unsupported, "pack as estargz", entry.name,
                             std::string{what} +
@@ -148,8 +154,8 @@ class estargz_toc {
         for (auto const& attribute : entry.xattrs) check(attribute.name, "the name of an extended attribute");
     }
 
-    static detail::toc_object describe(entry_facts const& entry, std::uint64_t offset) {
-        detail::toc_object object;
+    static detail::toc_object describe(entry_facts const& entry, std::uint64_t offset, std::string& to) {
+        detail::toc_object object{to};
         object.text("name", entry.name);
         object.text("type", detail::toc_type(entry.type));
         object.number("size", entry.size);
@@ -171,8 +177,8 @@ class estargz_toc {
         return object;
     }
 
-    static detail::toc_object further_chunk(entry_facts const& entry, std::uint64_t offset) {
-        detail::toc_object object;
+    static detail::toc_object further_chunk(entry_facts const& entry, std::uint64_t offset, std::string& to) {
+        detail::toc_object object{to};
         object.text("name", entry.name);
         object.text("type", "chunk");
         object.number("offset", offset);

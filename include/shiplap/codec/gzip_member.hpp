@@ -138,52 +138,6 @@ class gzip_block {
     std::shared_ptr<gzip_workshop<Backend>> shared_;
 };
 
-/// A byte_sink that packs all it gets into one member, however long: for what may be too large for a block.
-/// Always zlib, at its nearest level.
-template <byte_sink Out>
-class gzip_member_sink {
-  public:
-    gzip_member_sink(Out& out, int level)
-        : out_{&out}, stream_{std::min(level, zlib_backend::levels.highest)} {
-        out.write(as_bytes(gzip_header(level)));
-    }
-
-    void write(bytes_view in) {
-        crc_ = crc32_of(in, crc_);
-        size_ += in.size();
-        pack(in, false);
-    }
-
-    /// Ends the member. Call once.
-    void finish() {
-        pack({}, true);
-        out_->write(bytes_view{packed_.get(), used_});
-        out_->write(as_bytes(gzip_trailer(crc_, size_)));
-    }
-
-    /// Plain bytes so far.
-    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-
-  private:
-    void pack(bytes_view in, bool last) {
-        for (bool done = false; !done;) {
-            bytes_span room{packed_.get() + used_, transfer_size - used_};
-            done = stream_.compress(in, room, last);
-            used_ = transfer_size - room.size();
-            if (done) return;
-            out_->write(bytes_view{packed_.get(), used_});
-            used_ = 0;
-        }
-    }
-
-    Out* out_;
-    zlib_stream stream_;
-    std::unique_ptr<std::byte[]> packed_ = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
-    std::size_t used_ = 0;
-    std::uint32_t crc_ = 0;
-    std::uint64_t size_ = 0;
-};
-
 template <deflate_backend Backend>
 using gzip_writer = block_writer<gzip_block<Backend>>;
 

@@ -19,40 +19,55 @@ inline std::uint32_t crc32_of(bytes_view in, std::uint32_t crc = 0) {
         ::crc32_z(crc, reinterpret_cast<Bytef const*>(in.data()), static_cast<z_size_t>(in.size())));
 }
 
-/// A raw deflate stream in zlib's hands. The z_stream stays where it is made: zlib keeps a pointer to it.
-class zlib_stream {
+/// The CRC-32 of what has `first` and then `size` bytes that have `second`.
+inline std::uint32_t joined_crc32(std::uint32_t first, std::uint32_t second, std::size_t size) {
+    return static_cast<std::uint32_t>(::crc32_combine(first, second, static_cast<z_off_t>(size)));
+}
+
+/// See deflate.hpp. Beyond that it packs parts of streams.
+class zlib_compressor {
   public:
-    explicit zlib_stream(int level) : z_{new z_stream{}} {
+    explicit zlib_compressor(int level) : z_{new z_stream{}} {
         // 15: window of 32 KiB, negative for no wrapper. 8: zlib's default of about 256 KiB of state.
         if (::deflateInit2(z_.get(), level, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK)
             throw std::bad_alloc{};
     }
 
-    /// Ready for another stream of the same level.
-    void reset() { ::deflateReset(z_.get()); }
-
     [[nodiscard]] std::size_t bound(std::size_t size) const { return ::deflateBound(z_.get(), size); }
 
-    /// Compresses `in` into the front of `into`, and moves that on behind what was written. Returns whether it got
-    /// through: if not, it wants more room.
-    bool compress(bytes_view& in, bytes_span& into, bool last) {
-        do {
+    [[nodiscard]] std::size_t compress(bytes_view in, bytes_span into) {
+        return compress_part(in, into, true);
+    }
+
+    /// What compress_part() needs at most.
+    [[nodiscard]] std::size_t bound_of_part(std::size_t size) const {
+        constexpr std::size_t empty_block = 8; // with what fills up the byte before it
+        return bound(size) + empty_block;
+    }
+
+    /// The same for a part of a stream: what is not the last one ends on a byte boundary and without the final bit, so
+    /// that another one can follow.
+    [[nodiscard]] std::size_t compress_part(bytes_view in, bytes_span into, bool is_last) {
+        ::deflateReset(z_.get());
+        auto const room = into.size();
+        do { // zlib's sizes have 32 bits
             auto const piece = in.first(std::min(in.size(), most));
-            auto const room = into.first(std::min(into.size(), most));
+            auto const space = into.first(std::min(into.size(), most));
             z_->next_in = const_cast<Bytef*>(reinterpret_cast<Bytef const*>(piece.data()));
             z_->avail_in = static_cast<uInt>(piece.size());
-            z_->next_out = reinterpret_cast<Bytef*>(room.data());
-            z_->avail_out = static_cast<uInt>(room.size());
-            // Cannot fail: the stream is live.
-            ::deflate(z_.get(), last && piece.size() == in.size() ? Z_FINISH : Z_NO_FLUSH);
+            z_->next_out = reinterpret_cast<Bytef*>(space.data());
+            z_->avail_out = static_cast<uInt>(space.size());
+            // Cannot fail: the stream is live and there is room.
+            auto const at_end = is_last ? Z_FINISH : Z_FULL_FLUSH;
+            ::deflate(z_.get(), piece.size() == in.size() ? at_end : Z_NO_FLUSH);
             in = in.subspan(piece.size() - z_->avail_in);
-            into = into.subspan(room.size() - z_->avail_out);
-        } while (!in.empty() && !into.empty());
-        return in.empty() && z_->avail_out != 0;
+            into = into.subspan(space.size() - z_->avail_out);
+        } while (!in.empty());
+        return room - into.size();
     }
 
   private:
-    static constexpr std::size_t most = std::size_t{1} << 30; // zlib's sizes have 32 bits
+    static constexpr std::size_t most = std::size_t{1} << 30;
 
     struct closer {
         void operator()(z_stream* z) const noexcept {
@@ -60,25 +75,7 @@ class zlib_stream {
             delete z;
         }
     };
-    std::unique_ptr<z_stream, closer> z_;
-};
-
-/// See deflate.hpp.
-class zlib_compressor {
-  public:
-    explicit zlib_compressor(int level) : stream_{level} {}
-
-    [[nodiscard]] std::size_t bound(std::size_t size) const { return stream_.bound(size); }
-
-    [[nodiscard]] std::size_t compress(bytes_view in, bytes_span into) {
-        stream_.reset();
-        auto const room = into.size();
-        stream_.compress(in, into, true);
-        return room - into.size();
-    }
-
-  private:
-    zlib_stream stream_;
+    std::unique_ptr<z_stream, closer> z_; // stays where it is made: zlib keeps a pointer to it
 };
 
 /// The CRC-32 of `in`, by the compressor if it has a way of its own.

@@ -15,6 +15,20 @@
 
 namespace shiplap {
 
+namespace detail {
+
+/// Two lower-case hex digits for each byte.
+inline void append_hex(std::string& to, std::string_view raw) {
+    static constexpr char digits[] = "0123456789abcdef";
+    for (char const c : raw) {
+        auto const byte = static_cast<unsigned char>(c);
+        to += digits[byte >> 4];
+        to += digits[byte & 15];
+    }
+}
+
+} // namespace detail
+
 class digest {
   public:
     /// Checks `text` against the grammar; throws format_error.
@@ -39,14 +53,9 @@ class digest {
     /// Names a raw hash of algorithm D.
     template <digest_algorithm D>
     static digest from_raw(std::string_view raw) {
-        static constexpr char hex[] = "0123456789abcdef";
         std::string text{D::name};
         text += ':';
-        for (char const c : raw) {
-            auto const byte = static_cast<unsigned char>(c);
-            text += hex[byte >> 4];
-            text += hex[byte & 15];
-        }
+        detail::append_hex(text, raw);
         return parse(text);
     }
 
