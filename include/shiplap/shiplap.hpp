@@ -26,6 +26,7 @@
 #include <shiplap/codec/gzip_decoder.hpp>
 #include <shiplap/codec/gzip_member.hpp>
 #include <shiplap/codec/level.hpp>
+#include <shiplap/codec/long_gzip_member.hpp>
 #include <shiplap/codec/packed_input.hpp>
 #include <shiplap/codec/uncompressed.hpp>
 #include <shiplap/codec/zlib_backend.hpp>

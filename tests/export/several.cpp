@@ -14,10 +14,11 @@ namespace {
 struct counted_layer {
     std::shared_ptr<int> reads = std::make_shared<int>(0);
     bool fails = false;
+    std::string name = "hello";
     void write_tar(byte_sink auto& out, layer_context const& context) const {
         ++*reads;
         tar_writer tar{out};
-        tar.entry({.name = "hello", .mode = 0644, .size = 5, .mtime = context.time({2'000, 0})});
+        tar.entry({.name = name, .mode = 0644, .size = 5, .mtime = context.time({2'000, 0})});
         tar.write(as_bytes("hello"));
         if (fails) throw error{error_code::source_changed, "read", "hello", "changed"};
         tar.finish();
@@ -58,13 +59,16 @@ TEST_CASE("several outputs share one reading and are as each alone", "[several]"
          1},
     }));
     temp_dir dir, other;
-    counted_layer const layer;
-    build_result const result{.layers = {layer}};
+    std::vector<counted_layer> layers;
+    build_result result;
+    for (auto const& name : {"one", "two", "three", "four", "five"})
+        result.layers.emplace_back(layers.emplace_back(counted_layer{.name = name}));
     far_away place;
     env_with_registries env{{}, {&place}};
+    env.executor = shared_pool{4};
     auto const specs = parse(outputs, dir), alone = parse(outputs, other);
     auto const images = export_images(specs, result, env);
-    CHECK(*layer.reads == reads);
+    for (auto const& layer : layers) CHECK(*layer.reads == reads);
     REQUIRE(images.size() == specs.size());
     for (std::size_t i = 0; i < specs.size(); ++i) {
         CAPTURE(outputs[i]);

@@ -123,17 +123,19 @@ class shared_layers {
     std::vector<std::pair<any_layer_source, ready_layer>> layers_;
 };
 
+/// How many layers do not stay as they are, at most; `all` if packed ones may be packed anew.
+inline std::size_t count_to_pack(std::vector<any_layer_source> const& layers, bool all) {
+    return static_cast<std::size_t>(std::count_if(layers.begin(), layers.end(),
+                                                  [&](auto const& layer) { return all || !layer.stored(); }));
+}
+
 /// Hands each layer to `take` as soon as it and those below it are ready, bottom first.
 template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
 void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, shared_layers& shared,
               Take& take) {
     bool const rewrites = !timestamps_ref{env.timestamps}.keeps();
-    auto const count = [&](std::vector<any_layer_source> const& layers, bool all) {
-        return static_cast<std::size_t>(std::count_if(
-            layers.begin(), layers.end(), [&](auto const& layer) { return all || !layer.stored(); }));
-    };
-    auto to_pack = count(result.layers, force || rewrites);
-    if (result.base) to_pack += count(result.base->layers, force);
+    auto to_pack = count_to_pack(result.layers, force || rewrites);
+    if (result.base) to_pack += count_to_pack(result.base->layers, force);
 
     keep_timestamps const keep; // the base was made when it was made
     std::vector<any_layer_source> under_way;

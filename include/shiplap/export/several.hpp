@@ -9,11 +9,13 @@
 // unless everything else has worked.
 
 #include <shiplap/export/dispatch.hpp>
+#include <shiplap/export/in_order.hpp>
 #include <shiplap/export/ready_layer.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -83,25 +85,55 @@ class shared_packing {
     void pack_for(users const& specs, export_input const& input, env_ref env) {
         auto const& first = *specs.front();
         clamp_timestamps const clamp{{.seconds = first.epoch.value_or(0)}};
-        keep_timestamps const keep;
-        auto kept = env;
-        kept.timestamps = timestamps_ref{keep};
+        keep_timestamps const keep; // a base was made when it was made
         if (first.rewrite_timestamps) env.timestamps = timestamps_ref{clamp};
+        auto const take = [this](std::vector<replacement> made) {
+            std::move(made.begin(), made.end(), std::back_inserter(replacements_));
+        };
+        std::vector<any_layer_source> begun;
+        in_order<std::vector<replacement>> lanes{env, count_to_pack(specs, input)};
         for (auto const& result : input.results) {
             std::size_t number = 0;
-            auto const pack_one = [&](any_layer_source const& layer, env_ref lent) {
-                naming_layer(++number, layer, [&] { pack_layer(specs, layer, input, lent); });
+            auto const start = [&](any_layer_source const& layer, timestamps_ref time) {
+                ++number;
+                auto const is_this = [&](auto const& other) { return other.is_same_as(layer); };
+                if (std::any_of(begun.begin(), begun.end(), is_this)) return; // several platforms have it
+                begun.push_back(layer);
+                lanes.add(
+                    [&, layer, time, number](env_ref lent) {
+                        lent.timestamps = time;
+                        return naming_layer(number, layer,
+                                            [&] { return pack_layer(specs, layer, input, lent); });
+                    },
+                    take);
             };
             if (result.base)
-                for (auto const& layer : result.base->layers) pack_one(layer, kept);
-            for (auto const& layer : result.layers) pack_one(layer, env);
+                for (auto const& layer : result.base->layers) start(layer, timestamps_ref{keep});
+            for (auto const& layer : result.layers) start(layer, env.timestamps);
         }
+        lanes.finish(take);
     }
 
-    void pack_layer(users const& specs, any_layer_source const& layer, export_input const& input,
-                    env_ref env) {
-        for (auto const* spec : specs)
-            if (find(layer, *spec) != nullptr) return; // several platforms have it
+    static std::size_t count_to_pack(users const& specs, export_input const& input) {
+        bool const force =
+            std::any_of(specs.begin(), specs.end(), [](auto const* spec) { return spec->force_compression; });
+        std::size_t count = 0;
+        for (auto const& result : input.results) {
+            count += detail::count_to_pack(result.layers, force || specs.front()->rewrite_timestamps);
+            if (result.base) count += detail::count_to_pack(result.base->layers, force);
+        }
+        return count;
+    }
+
+    /// What takes the place of the layer. Called on several threads at once.
+    [[nodiscard]] std::vector<replacement> pack_layer(users const& specs, any_layer_source const& layer,
+                                                      export_input const& input, env_ref env) const {
+        std::vector<replacement> out;
+        auto const replace = [&](users const& by, layer_blob facts) {
+            any_layer_source const here =
+                blob_in_store(std::shared_ptr<scratch_store const>{store_}, std::move(facts));
+            for (auto const* spec : by) out.push_back({layer, spec, here});
+        };
         auto const stored = layer.stored();
         std::vector<builtin_codecs::variant> ways;
         std::vector<users> wanted; // by whom, for each of `ways`
@@ -125,28 +157,23 @@ class shared_packing {
             wanted[at].push_back(spec);
         }
         if (stored && stored->is_remote && !stored->only_named && readers.size() > 1)
-            fetch(layer, *stored, readers);
-        if (ways.empty()) return;
+            replace(readers, fetched(layer, *stored));
+        if (ways.empty()) return out;
         auto made = std::visit([&]<class D>(D) { return pack_each<D>(layer, ways, *store_, env); },
                                specs.front()->digest);
         for (std::size_t i = 0; i < ways.size(); ++i) {
             if (stored) inherit_history(made[i], *stored);
-            replace(layer, wanted[i], std::move(made[i]));
+            replace(wanted[i], std::move(made[i]));
         }
+        return out;
     }
 
-    // One download for all of them.
-    void fetch(any_layer_source const& layer, layer_blob facts, users const& readers) {
+    // One download for all who read it.
+    [[nodiscard]] layer_blob fetched(any_layer_source const& layer, layer_blob facts) const {
         auto from = layer.reader();
         store_blob(*store_, facts.blob, from);
         facts.is_remote = false;
-        replace(layer, readers, std::move(facts));
-    }
-
-    void replace(any_layer_source const& layer, users const& by, layer_blob facts) {
-        any_layer_source const here =
-            blob_in_store(std::shared_ptr<scratch_store const>{store_}, std::move(facts));
-        for (auto const* spec : by) replacements_.push_back({layer, spec, here});
+        return facts;
     }
 
     [[nodiscard]] any_layer_source const* find(any_layer_source const& source,
