@@ -283,12 +283,13 @@ struct progress_event {
         waiting,  ///< all bytes were handed over; the other side has yet to confirm
         finished, ///< `done` is final
         warning,  ///< `text` says what the user should know; belongs to no activity
+        publishing, ///< all is there and becomes visible next, unless the observer throws; belongs to no activity
     };
 
     kind what = kind::started;
     std::uint64_t id = 0;               ///< the same for all events of an activity, unique in a process
     std::string_view activity;          ///< a verb: "pack", "copy"
-    std::string_view subject;           ///< what is worked on: a path, a digest
+    std::string_view subject;           ///< what is worked on, or becomes visible: a path, a digest
     std::uint64_t done = 0;             ///< bytes
     std::optional<std::uint64_t> total; ///< bytes
     std::string_view text;
@@ -327,6 +328,14 @@ class progress_ref {
     void operator()(progress_event const& event) const { call_(object_, event); }
 
     [[nodiscard]] bool wants_totals() const noexcept { return wants_totals_; }
+
+    /// What has this digest becomes visible next: the last chance to stop it.
+    void about_to_publish(std::string_view digest) const {
+        progress_event event;
+        event.what = progress_event::kind::publishing;
+        event.subject = digest;
+        call_(object_, event);
+    }
 
     /// Something that the user should know but that does not stop the export.
     void warn(std::string_view text) const {
@@ -1281,40 +1290,55 @@ inline std::uint32_t crc32_of(bytes_view in, std::uint32_t crc = 0) {
         ::crc32_z(crc, reinterpret_cast<Bytef const*>(in.data()), static_cast<z_size_t>(in.size())));
 }
 
-/// A raw deflate stream in zlib's hands. The z_stream stays where it is made: zlib keeps a pointer to it.
-class zlib_stream {
+/// The CRC-32 of what has `first` and then `size` bytes that have `second`.
+inline std::uint32_t joined_crc32(std::uint32_t first, std::uint32_t second, std::size_t size) {
+    return static_cast<std::uint32_t>(::crc32_combine(first, second, static_cast<z_off_t>(size)));
+}
+
+/// See deflate.hpp. Beyond that it packs parts of streams.
+class zlib_compressor {
   public:
-    explicit zlib_stream(int level) : z_{new z_stream{}} {
+    explicit zlib_compressor(int level) : z_{new z_stream{}} {
         // 15: window of 32 KiB, negative for no wrapper. 8: zlib's default of about 256 KiB of state.
         if (::deflateInit2(z_.get(), level, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK)
             throw std::bad_alloc{};
     }
 
-    /// Ready for another stream of the same level.
-    void reset() { ::deflateReset(z_.get()); }
-
     [[nodiscard]] std::size_t bound(std::size_t size) const { return ::deflateBound(z_.get(), size); }
 
-    /// Compresses `in` into the front of `into`, and moves that on behind what was written. Returns whether it got
-    /// through: if not, it wants more room.
-    bool compress(bytes_view& in, bytes_span& into, bool last) {
-        do {
+    [[nodiscard]] std::size_t compress(bytes_view in, bytes_span into) {
+        return compress_part(in, into, true);
+    }
+
+    /// What compress_part() needs at most.
+    [[nodiscard]] std::size_t bound_of_part(std::size_t size) const {
+        constexpr std::size_t empty_block = 8; // with what fills up the byte before it
+        return bound(size) + empty_block;
+    }
+
+    /// The same for a part of a stream: what is not the last one ends on a byte boundary and without the final bit, so
+    /// that another one can follow.
+    [[nodiscard]] std::size_t compress_part(bytes_view in, bytes_span into, bool is_last) {
+        ::deflateReset(z_.get());
+        auto const room = into.size();
+        do { // zlib's sizes have 32 bits
             auto const piece = in.first(std::min(in.size(), most));
-            auto const room = into.first(std::min(into.size(), most));
+            auto const space = into.first(std::min(into.size(), most));
             z_->next_in = const_cast<Bytef*>(reinterpret_cast<Bytef const*>(piece.data()));
             z_->avail_in = static_cast<uInt>(piece.size());
-            z_->next_out = reinterpret_cast<Bytef*>(room.data());
-            z_->avail_out = static_cast<uInt>(room.size());
-            // Cannot fail: the stream is live.
-            ::deflate(z_.get(), last && piece.size() == in.size() ? Z_FINISH : Z_NO_FLUSH);
+            z_->next_out = reinterpret_cast<Bytef*>(space.data());
+            z_->avail_out = static_cast<uInt>(space.size());
+            // Cannot fail: the stream is live and there is room.
+            auto const at_end = is_last ? Z_FINISH : Z_FULL_FLUSH;
+            ::deflate(z_.get(), piece.size() == in.size() ? at_end : Z_NO_FLUSH);
             in = in.subspan(piece.size() - z_->avail_in);
-            into = into.subspan(room.size() - z_->avail_out);
-        } while (!in.empty() && !into.empty());
-        return in.empty() && z_->avail_out != 0;
+            into = into.subspan(space.size() - z_->avail_out);
+        } while (!in.empty());
+        return room - into.size();
     }
 
   private:
-    static constexpr std::size_t most = std::size_t{1} << 30; // zlib's sizes have 32 bits
+    static constexpr std::size_t most = std::size_t{1} << 30;
 
     struct closer {
         void operator()(z_stream* z) const noexcept {
@@ -1322,25 +1346,7 @@ class zlib_stream {
             delete z;
         }
     };
-    std::unique_ptr<z_stream, closer> z_;
-};
-
-/// See deflate.hpp.
-class zlib_compressor {
-  public:
-    explicit zlib_compressor(int level) : stream_{level} {}
-
-    [[nodiscard]] std::size_t bound(std::size_t size) const { return stream_.bound(size); }
-
-    [[nodiscard]] std::size_t compress(bytes_view in, bytes_span into) {
-        stream_.reset();
-        auto const room = into.size();
-        stream_.compress(in, into, true);
-        return room - into.size();
-    }
-
-  private:
-    zlib_stream stream_;
+    std::unique_ptr<z_stream, closer> z_; // stays where it is made: zlib keeps a pointer to it
 };
 
 /// The CRC-32 of `in`, by the compressor if it has a way of its own.
@@ -2397,6 +2403,20 @@ struct sha512 {
 
 namespace shiplap {
 
+namespace detail {
+
+/// Two lower-case hex digits for each byte.
+inline void append_hex(std::string& to, std::string_view raw) {
+    static constexpr char digits[] = "0123456789abcdef";
+    for (char const c : raw) {
+        auto const byte = static_cast<unsigned char>(c);
+        to += digits[byte >> 4];
+        to += digits[byte & 15];
+    }
+}
+
+} // namespace detail
+
 class digest {
   public:
     /// Checks `text` against the grammar; throws format_error.
@@ -2421,14 +2441,9 @@ class digest {
     /// Names a raw hash of algorithm D.
     template <digest_algorithm D>
     static digest from_raw(std::string_view raw) {
-        static constexpr char hex[] = "0123456789abcdef";
         std::string text{D::name};
         text += ':';
-        for (char const c : raw) {
-            auto const byte = static_cast<unsigned char>(c);
-            text += hex[byte >> 4];
-            text += hex[byte & 15];
-        }
+        detail::append_hex(text, raw);
         return parse(text);
     }
 
@@ -2579,6 +2594,14 @@ struct tar_entry {
 
 namespace shiplap::detail {
 
+/// Whether Go's encoding/json takes these characters as they are. So it is with nearly every name.
+inline bool stands_for_itself(std::string_view text) noexcept {
+    return std::all_of(text.begin(), text.end(), [](char c) {
+        auto const byte = static_cast<unsigned char>(c);
+        return byte >= 0x20 && byte < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
+    });
+}
+
 /// `text` as a string of JSON with the escapes of Go's encoding/json. Throws nlohmann::json::type_error
 /// unless it is UTF-8.
 inline std::string go_json_string(std::string_view text) {
@@ -2649,38 +2672,53 @@ inline std::string_view toc_type(entry_type type) noexcept {
     return {};
 }
 
-/// One object of "entries". Texts and numbers that are empty or zero are left out.
+/// Appends one object of "entries" to a text. Texts and numbers that are empty or zero are left out.
 class toc_object {
   public:
+    explicit toc_object(std::string& to) : to_{&to} { *to_ += "\n\t\t{"; }
+
     void text(std::string_view key, std::string_view value) {
-        if (!value.empty()) member(key, go_json_string(value));
+        if (value.empty()) return;
+        begin(key);
+        if (stands_for_itself(value))
+            quote(value);
+        else
+            *to_ += go_json_string(value);
     }
     void number(std::string_view key, std::uint64_t value) {
-        if (value != 0) member(key, std::to_string(value));
+        if (value == 0) return;
+        begin(key);
+        *to_ += std::to_string(value);
     }
     void digest_of(std::string_view key, std::array<char, sha256::size> const& raw) {
-        member(key, '"' + digest::from_raw<sha256>({raw.data(), raw.size()}).text() + '"');
+        begin(key);
+        to_->append("\"").append(sha256::name).append(":");
+        append_hex(*to_, {raw.data(), raw.size()});
+        *to_ += '"';
     }
     void xattrs(std::vector<extended_attribute> const& attributes) {
         if (attributes.empty()) return;
-        std::string object{"{"};
+        begin("xattrs");
+        std::string_view separator{"{"};
         for (auto const& [name, value] : attributes) {
-            object += object.size() == 1 ? "\n\t\t\t\t" : ",\n\t\t\t\t";
-            object += go_json_string(name) + ": \"" + base64_of(value) + '"';
+            to_->append(std::exchange(separator, ",")).append("\n\t\t\t\t");
+            to_->append(go_json_string(name)).append(": ");
+            quote(base64_of(value));
         }
-        member("xattrs", object + "\n\t\t\t}");
+        *to_ += "\n\t\t\t}";
     }
 
-    /// The whole object.
-    [[nodiscard]] std::string finish() && { return std::move(text_) + "\n\t\t}"; }
+    void finish() { *to_ += "\n\t\t}"; }
 
   private:
-    void member(std::string_view key, std::string_view value) {
-        text_ += text_.back() == '{' ? "\n\t\t\t\"" : ",\n\t\t\t\"";
-        text_.append(key).append("\": ").append(value);
+    void begin(std::string_view key) {
+        *to_ += to_->back() == '{' ? "\n\t\t\t" : ",\n\t\t\t";
+        quote(key);
+        *to_ += ": ";
     }
+    void quote(std::string_view plain) { to_->append("\"").append(plain).append("\""); }
 
-    std::string text_{"\n\t\t{"};
+    std::string* to_;
 };
 
 } // namespace shiplap::detail
@@ -2732,15 +2770,19 @@ class estargz_toc {
         auto chunk = chunks_.begin();
         auto file_digest = file_digests_.begin();
         auto const empty = fixed(sha256::hasher{}.finish());
+        std::string text{"{\n\t\"version\": 1,\n\t\"entries\": ["};
         std::string_view separator;
-        auto const write = [&](detail::toc_object&& object) {
-            out.write(as_bytes(std::exchange(separator, ",")));
-            out.write(as_bytes(std::move(object).finish()));
+        auto const next = [&] {
+            if (text.size() >= transfer_size) {
+                out.write(as_bytes(text));
+                text.clear();
+            }
+            text += std::exchange(separator, ",");
         };
-        out.write(as_bytes("{\n\t\"version\": 1,\n\t\"entries\": ["));
         for (auto const& entry : entries_) {
+            next();
             auto const chunks = chunks_of(entry.size);
-            auto object = describe(entry, chunks != 0 ? chunk->offset : 0);
+            auto object = describe(entry, chunks != 0 ? chunk->offset : 0, text);
             if (entry.type == entry_type::regular)
                 object.digest_of("digest", chunks == 0   ? empty
                                            : chunks == 1 ? chunk->digest
@@ -2754,12 +2796,14 @@ class estargz_toc {
                 object.digest_of("chunkDigest", chunk->digest);
                 ++chunk;
                 if (i + 1 == chunks) break;
-                write(std::move(object));
-                object = further_chunk(entry, chunk->offset);
+                object.finish();
+                next();
+                object = further_chunk(entry, chunk->offset, text);
             }
-            write(std::move(object));
+            object.finish();
         }
-        out.write(as_bytes(entries_.empty() ? "]\n}" : "\n\t]\n}"));
+        text += entries_.empty() ? "]\n}" : "\n\t]\n}";
+        out.write(as_bytes(text));
     }
 
   private:
@@ -2804,7 +2848,7 @@ class estargz_toc {
     static void demand_utf8(tar_entry const& entry) {
         auto const check = [&](std::string_view text, char const* what) {
             try {
-                detail::go_json_string(text);
+                if (!detail::stands_for_itself(text)) detail::go_json_string(text);
             } catch (nlohmann::json::type_error const&) {
                 throw error{error_code::unsupported, "pack as estargz", entry.name,
                             std::string{what} +
@@ -2819,8 +2863,8 @@ class estargz_toc {
         for (auto const& attribute : entry.xattrs) check(attribute.name, "the name of an extended attribute");
     }
 
-    static detail::toc_object describe(entry_facts const& entry, std::uint64_t offset) {
-        detail::toc_object object;
+    static detail::toc_object describe(entry_facts const& entry, std::uint64_t offset, std::string& to) {
+        detail::toc_object object{to};
         object.text("name", entry.name);
         object.text("type", detail::toc_type(entry.type));
         object.number("size", entry.size);
@@ -2842,8 +2886,8 @@ class estargz_toc {
         return object;
     }
 
-    static detail::toc_object further_chunk(entry_facts const& entry, std::uint64_t offset) {
-        detail::toc_object object;
+    static detail::toc_object further_chunk(entry_facts const& entry, std::uint64_t offset, std::string& to) {
+        detail::toc_object object{to};
         object.text("name", entry.name);
         object.text("type", "chunk");
         object.number("offset", offset);
@@ -2988,52 +3032,6 @@ class gzip_block {
     std::shared_ptr<gzip_workshop<Backend>> shared_;
 };
 
-/// A byte_sink that packs all it gets into one member, however long: for what may be too large for a block.
-/// Always zlib, at its nearest level.
-template <byte_sink Out>
-class gzip_member_sink {
-  public:
-    gzip_member_sink(Out& out, int level)
-        : out_{&out}, stream_{std::min(level, zlib_backend::levels.highest)} {
-        out.write(as_bytes(gzip_header(level)));
-    }
-
-    void write(bytes_view in) {
-        crc_ = crc32_of(in, crc_);
-        size_ += in.size();
-        pack(in, false);
-    }
-
-    /// Ends the member. Call once.
-    void finish() {
-        pack({}, true);
-        out_->write(bytes_view{packed_.get(), used_});
-        out_->write(as_bytes(gzip_trailer(crc_, size_)));
-    }
-
-    /// Plain bytes so far.
-    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-
-  private:
-    void pack(bytes_view in, bool last) {
-        for (bool done = false; !done;) {
-            bytes_span room{packed_.get() + used_, transfer_size - used_};
-            done = stream_.compress(in, room, last);
-            used_ = transfer_size - room.size();
-            if (done) return;
-            out_->write(bytes_view{packed_.get(), used_});
-            used_ = 0;
-        }
-    }
-
-    Out* out_;
-    zlib_stream stream_;
-    std::unique_ptr<std::byte[]> packed_ = std::make_unique_for_overwrite<std::byte[]>(transfer_size);
-    std::size_t used_ = 0;
-    std::uint32_t crc_ = 0;
-    std::uint64_t size_ = 0;
-};
-
 template <deflate_backend Backend>
 using gzip_writer = block_writer<gzip_block<Backend>>;
 
@@ -3044,6 +3042,105 @@ gzip_writer<Backend> make_gzip_writer(executor_ref executor, Backend const& back
     return {executor,
             gzip_block<Backend>{std::make_shared<gzip_workshop<Backend>>(backend, level, tell_sizes)}};
 }
+
+} // namespace shiplap::detail
+
+// === shiplap/codec/long_gzip_member.hpp ===
+
+// long_gzip_member: a byte_sink that packs all it gets into one gzip member, however long it turns out, and on all workers.
+// For what readers expect in one member; what may be cut into several is the affair of gzip_member.hpp.
+//
+// The deflate stream is made in parts that know nothing of each other: each but the last ends with an empty stored block
+// (RFC 1951, section 3.2.4), so on a byte boundary, and the next one stands behind it as if one compressor had made both.
+// Always zlib, at its nearest level: the other libraries only make whole streams.
+
+namespace shiplap::detail {
+
+/// A part of a deflate stream. A packing_block.
+class deflate_part {
+  public:
+    explicit deflate_part(int level) : compressors_{std::make_shared<pool>(maker{level})} {}
+
+    std::string plain;
+    bool is_last = false;
+    packed_bytes packed;   ///< set by run()
+    std::uint32_t crc = 0; ///< of plain, set by run()
+
+    void prepare() {
+        packed.reset(compressors_->lend([this](auto const& one) { return one.bound_of_part(plain.size()); }));
+    }
+    void run() {
+        crc = crc32_of(as_bytes(plain));
+        packed.add(compressors_->lend(
+            [this](auto& one) { return one.compress_part(as_bytes(plain), packed.room(), is_last); }));
+    }
+    [[nodiscard]] std::size_t weight() const noexcept { return 2 * plain.size(); }
+
+    void reuse() { plain.clear(); }
+    [[nodiscard]] deflate_part another() const { return deflate_part{compressors_}; }
+
+  private:
+    struct maker {
+        int level;
+        [[nodiscard]] zlib_compressor operator()() const { return zlib_backend::compressor(level); }
+    };
+    using pool = compressor_pool<maker>;
+    explicit deflate_part(std::shared_ptr<pool> shared) : compressors_{std::move(shared)} {}
+
+    std::shared_ptr<pool> compressors_;
+};
+
+template <byte_sink Out>
+class long_gzip_member {
+  public:
+    long_gzip_member(Out& out, executor_ref executor, int level)
+        : out_{&out}, parts_{executor, deflate_part{std::min(level, zlib_backend::levels.highest)}} {
+        out.write(as_bytes(gzip_header(level)));
+    }
+
+    void write(bytes_view in) {
+        while (!in.empty()) {
+            auto& plain = parts_.block().plain;
+            if (plain.size() == part_size) {
+                post();
+                continue;
+            }
+            plain.reserve(part_size);
+            auto const piece = in.first(std::min(in.size(), part_size - plain.size()));
+            plain.append(as_text(piece));
+            in = in.subspan(piece.size());
+        }
+    }
+
+    /// Ends the member. Call once.
+    void finish() {
+        parts_.block().is_last = true;
+        post();
+        parts_.drain(emit());
+        out_->write(as_bytes(gzip_trailer(crc_, size_)));
+    }
+
+    /// After finish(): its plain bytes.
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+
+  private:
+    static constexpr std::size_t part_size = 256 * 1024; // smaller ones cost more than 0.5 % in size
+
+    void post() { parts_.post(emit()); }
+
+    auto emit() {
+        return [this](deflate_part const& part) {
+            out_->write(part.packed.bytes());
+            crc_ = joined_crc32(crc_, part.crc, part.plain.size());
+            size_ += part.plain.size();
+        };
+    }
+
+    Out* out_;
+    block_writer<deflate_part> parts_;
+    std::uint32_t crc_ = 0;
+    std::uint64_t size_ = 0;
+};
 
 } // namespace shiplap::detail
 
@@ -4079,7 +4176,10 @@ template <deflate_backend Backend>
 class estargz_encoder {
   public:
     estargz_encoder(executor_ref executor, Backend const& backend, int level)
-        : blocks_{detail::make_gzip_writer(executor, backend, level, false)}, level_{level} {}
+        : executor_{executor},
+          blocks_{detail::make_gzip_writer(executor, backend, level, false)},
+          toc_level_{level == default_level ? std::min(zlib_default, level_range{backend.levels}.highest)
+                                            : level} {}
 
     /// Throws format_error if the bytes are no tar, error{unsupported} for a name that is not UTF-8 or an
     /// entry that has the name of the table of contents.
@@ -4109,7 +4209,7 @@ class estargz_encoder {
         toc_.render(measured);
         toc_size_ = measured.size;
         toc_digest_ = measured.hasher.finish();
-        detail::gzip_member_sink toc{out, level_};
+        detail::long_gzip_member toc{out, executor_, toc_level_};
         write_extension(toc);
         toc.finish();
         plain_size_ += toc.size();
@@ -4138,6 +4238,7 @@ class estargz_encoder {
     static constexpr std::uint64_t chunk_size = estargz_toc::chunk_size;
     static constexpr std::size_t block_size = 1024 * 1024; // small members share a block of about this size
     static constexpr std::size_t headers_size = 1024 * 1024;
+    static constexpr int zlib_default = 6;
 
     /// Size and digest of what is written.
     struct measured_sink {
@@ -4225,8 +4326,9 @@ class estargz_encoder {
         };
     }
 
+    executor_ref executor_;
     detail::gzip_writer<Backend> blocks_;
-    int level_;
+    int toc_level_; // of zlib, about as thorough as what packs the contents
     tar_scanner tar_{"layer"};
     estargz_toc toc_;
     detail::gzip_member member_;                        // the one that is being filled
@@ -9594,17 +9696,19 @@ class shared_layers {
     std::vector<std::pair<any_layer_source, ready_layer>> layers_;
 };
 
+/// How many layers do not stay as they are, at most; `all` if packed ones may be packed anew.
+inline std::size_t count_to_pack(std::vector<any_layer_source> const& layers, bool all) {
+    return static_cast<std::size_t>(std::count_if(layers.begin(), layers.end(),
+                                                  [&](auto const& layer) { return all || !layer.stored(); }));
+}
+
 /// Hands each layer to `take` as soon as it and those below it are ready, bottom first.
 template <digest_algorithm D, codec C, blob_store S, class Env, class Take>
 void pack_all(build_result const& result, C const& how, S& store, bool force, Env& env, shared_layers& shared,
               Take& take) {
     bool const rewrites = !timestamps_ref{env.timestamps}.keeps();
-    auto const count = [&](std::vector<any_layer_source> const& layers, bool all) {
-        return static_cast<std::size_t>(std::count_if(
-            layers.begin(), layers.end(), [&](auto const& layer) { return all || !layer.stored(); }));
-    };
-    auto to_pack = count(result.layers, force || rewrites);
-    if (result.base) to_pack += count(result.base->layers, force);
+    auto to_pack = count_to_pack(result.layers, force || rewrites);
+    if (result.base) to_pack += count_to_pack(result.base->layers, force);
 
     keep_timestamps const keep; // the base was made when it was made
     std::vector<any_layer_source> under_way;
@@ -10083,7 +10187,8 @@ bool is_store_of(From const& from, To& to) {
 
 /// Names the image `root`, all of which the sink has, and makes it visible.
 template <image_sink To>
-void publish(descriptor const& root, std::span<image_name const> names, To& to) {
+void publish(descriptor const& root, std::span<image_name const> names, To& to, progress_ref progress) {
+    progress.about_to_publish(root.digest.text());
     if (names.empty()) to.tag(root, image_name{});
     for (auto const& name : names) to.tag(root, name);
     to.commit();
@@ -10103,8 +10208,8 @@ void finish_copy(descriptor const& root, std::span<image_name const> names, From
     under_way.wait();
     for (auto const& what : contents)
         if (is_document(what)) copy_document(what, from, to, progress, course);
-    publish(root, names, to);
     course.whole.finish();
+    publish(root, names, to, progress);
 }
 
 } // namespace detail
@@ -10125,7 +10230,7 @@ void copy(descriptor const& root, std::span<image_name const> names, From const&
         if (!detail::is_store_of(from, to))
             for (auto const& what : detail::contents_for(to, graph))
                 detail::copy_content(what, from, to, progress);
-        detail::publish(root, names, to);
+        detail::publish(root, names, to, progress);
     }
 }
 
@@ -10348,7 +10453,7 @@ struct early_delivery {
     template <class Env>
     void finish(descriptor const& root, std::span<image_name const> names, Env& env) {
         if constexpr (storing_sink<To>)
-            publish(root, names, to); // all of it is there, just made and hashed
+            publish(root, names, to, progress); // all of it is there, just made and hashed
         else
             copy(root, names, from, to, env);
     }
@@ -14935,25 +15040,55 @@ class shared_packing {
     void pack_for(users const& specs, export_input const& input, env_ref env) {
         auto const& first = *specs.front();
         clamp_timestamps const clamp{{.seconds = first.epoch.value_or(0)}};
-        keep_timestamps const keep;
-        auto kept = env;
-        kept.timestamps = timestamps_ref{keep};
+        keep_timestamps const keep; // a base was made when it was made
         if (first.rewrite_timestamps) env.timestamps = timestamps_ref{clamp};
+        auto const take = [this](std::vector<replacement> made) {
+            std::move(made.begin(), made.end(), std::back_inserter(replacements_));
+        };
+        std::vector<any_layer_source> begun;
+        in_order<std::vector<replacement>> lanes{env, count_to_pack(specs, input)};
         for (auto const& result : input.results) {
             std::size_t number = 0;
-            auto const pack_one = [&](any_layer_source const& layer, env_ref lent) {
-                naming_layer(++number, layer, [&] { pack_layer(specs, layer, input, lent); });
+            auto const start = [&](any_layer_source const& layer, timestamps_ref time) {
+                ++number;
+                auto const is_this = [&](auto const& other) { return other.is_same_as(layer); };
+                if (std::any_of(begun.begin(), begun.end(), is_this)) return; // several platforms have it
+                begun.push_back(layer);
+                lanes.add(
+                    [&, layer, time, number](env_ref lent) {
+                        lent.timestamps = time;
+                        return naming_layer(number, layer,
+                                            [&] { return pack_layer(specs, layer, input, lent); });
+                    },
+                    take);
             };
             if (result.base)
-                for (auto const& layer : result.base->layers) pack_one(layer, kept);
-            for (auto const& layer : result.layers) pack_one(layer, env);
+                for (auto const& layer : result.base->layers) start(layer, timestamps_ref{keep});
+            for (auto const& layer : result.layers) start(layer, env.timestamps);
         }
+        lanes.finish(take);
     }
 
-    void pack_layer(users const& specs, any_layer_source const& layer, export_input const& input,
-                    env_ref env) {
-        for (auto const* spec : specs)
-            if (find(layer, *spec) != nullptr) return; // several platforms have it
+    static std::size_t count_to_pack(users const& specs, export_input const& input) {
+        bool const force =
+            std::any_of(specs.begin(), specs.end(), [](auto const* spec) { return spec->force_compression; });
+        std::size_t count = 0;
+        for (auto const& result : input.results) {
+            count += detail::count_to_pack(result.layers, force || specs.front()->rewrite_timestamps);
+            if (result.base) count += detail::count_to_pack(result.base->layers, force);
+        }
+        return count;
+    }
+
+    /// What takes the place of the layer. Called on several threads at once.
+    [[nodiscard]] std::vector<replacement> pack_layer(users const& specs, any_layer_source const& layer,
+                                                      export_input const& input, env_ref env) const {
+        std::vector<replacement> out;
+        auto const replace = [&](users const& by, layer_blob facts) {
+            any_layer_source const here =
+                blob_in_store(std::shared_ptr<scratch_store const>{store_}, std::move(facts));
+            for (auto const* spec : by) out.push_back({layer, spec, here});
+        };
         auto const stored = layer.stored();
         std::vector<builtin_codecs::variant> ways;
         std::vector<users> wanted; // by whom, for each of `ways`
@@ -14977,28 +15112,23 @@ class shared_packing {
             wanted[at].push_back(spec);
         }
         if (stored && stored->is_remote && !stored->only_named && readers.size() > 1)
-            fetch(layer, *stored, readers);
-        if (ways.empty()) return;
+            replace(readers, fetched(layer, *stored));
+        if (ways.empty()) return out;
         auto made = std::visit([&]<class D>(D) { return pack_each<D>(layer, ways, *store_, env); },
                                specs.front()->digest);
         for (std::size_t i = 0; i < ways.size(); ++i) {
             if (stored) inherit_history(made[i], *stored);
-            replace(layer, wanted[i], std::move(made[i]));
+            replace(wanted[i], std::move(made[i]));
         }
+        return out;
     }
 
-    // One download for all of them.
-    void fetch(any_layer_source const& layer, layer_blob facts, users const& readers) {
+    // One download for all who read it.
+    [[nodiscard]] layer_blob fetched(any_layer_source const& layer, layer_blob facts) const {
         auto from = layer.reader();
         store_blob(*store_, facts.blob, from);
         facts.is_remote = false;
-        replace(layer, readers, std::move(facts));
-    }
-
-    void replace(any_layer_source const& layer, users const& by, layer_blob facts) {
-        any_layer_source const here =
-            blob_in_store(std::shared_ptr<scratch_store const>{store_}, std::move(facts));
-        for (auto const* spec : by) replacements_.push_back({layer, spec, here});
+        return facts;
     }
 
     [[nodiscard]] any_layer_source const* find(any_layer_source const& source,
