@@ -7,6 +7,7 @@ Nothing that was unfinished stays; what was there before is as it was.
 import functools
 import gzip
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -85,7 +86,18 @@ for name, pack, arguments in [("copy", False, ["copy", "oci-layout:image", "root
     table.add(f"while extracting: {name}", functools.partial(while_extracting, pack, arguments, signal.SIGINT))
 
 
+def await_handler(process, number):
+    """Until the command has taken over this signal: under a sanitizer, on a busy machine, that may take a while."""
+    for _ in range(1000):
+        status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines())
+        if int(status["SigCgt"], 16) >> (number - 1) & 1:
+            return
+        time.sleep(0.01)
+    raise RuntimeError(f"the command does not handle {number.name}")
+
+
 def interrupt_soon(work, process, number):
+    await_handler(process, number)
     time.sleep(0.3)  # until it waits, or is in the middle of its work: either must end
     expect_equal(process.poll(), None, "exit code before the signal")
     process.send_signal(number)
@@ -133,6 +145,7 @@ def the_second_signal_ends_at_once(work):
     random_file(small_tree(work) / "data", 4 << 20)
     with subprocess.Popen([COMMAND, "--progress", "none", "-o", "type=oci", "tree"], cwd=work, env=environment(work),
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        await_handler(process, signal.SIGTERM)
         time.sleep(1)
         process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
