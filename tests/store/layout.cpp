@@ -62,7 +62,9 @@ TEST_CASE("publish makes a layout", "[layout]") {
         auto const packed = put_image(layout, {"bottom", "top"});
         CHECK(layout.contains(packed.digest));
         CHECK(snapshot(folder.path().string()).size() == 1); // the folder itself: nothing was made yet
+        CHECK(layout.owns({packed.digest, packed.size}));
         layout.publish(std::vector{named_entry(packed, name("1"))});
+        CHECK_FALSE(layout.owns({packed.digest, packed.size})); // others could change it
         CHECK(read_all(layout.reader(packed.digest)).size() == packed.size);
         return packed;
     }();

@@ -160,7 +160,8 @@ exported_image push_image(Sink remote, export_spec const& spec, export_input con
     background_copy under_way{local.store(), remote, env.progress};
     auto const follow = [&](descriptor const& layer) {
         if (!layer.urls.empty()) return; // it is not for registries
-        // The reader outlasts the move to its place in the store.
+        // The reader outlasts the move to its place in the store. What has just been hashed is not hashed again: should
+        // somebody change the file in the store meanwhile, the registry refuses what it gets.
         under_way.add(layer, local.store().reader(layer.digest));
     };
     auto image = export_spec_into(local, follow, spec, input, env);

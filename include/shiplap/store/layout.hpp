@@ -63,6 +63,9 @@ class layout_store {
         return facts && S_ISREG(facts->st_mode);
     }
 
+    /// Such a blob is staged: it was hashed on its way in, and has no name before publish().
+    [[nodiscard]] bool owns(content_facts const& what) const { return pending_.owns(what); }
+
     /// Staged blobs are found as well.
     [[nodiscard]] file_reader reader(digest const& which) const {
         if (auto staged = pending_.find(which)) return std::move(*staged);
