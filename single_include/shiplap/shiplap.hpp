@@ -1455,8 +1455,8 @@ class any_backend {
 //     while (!queue.empty()) emit(queue.take());
 //
 // What is in flight is bounded twice: by number (a few blocks for every worker, so that none idles) and by
-// weight (7 MiB a worker and 24 MiB, of which each user of the executor has a share). With an executor without workers run() is called inside post()
-// and at most one block exists.
+// weight (6.5 MiB a worker and 28 MiB, of which each user of the executor has a share). With an executor without
+// workers run() is called inside post() and at most one block exists.
 //
 // A block that nobody has started when its turn comes is run by take() itself. So an encoder makes progress
 // even where all workers are busy with something that waits for this very encoder.
@@ -1529,7 +1529,7 @@ class block_queue {
     }
 
   private:
-    static constexpr std::size_t base_weight = 24 * 1024 * 1024, weight_per_worker = 7 * 1024 * 1024;
+    static constexpr std::size_t base_weight = 28 * 1024 * 1024, weight_per_worker = 13 * 512 * 1024;
     enum progress { waiting, running, done };
 
     struct slot {
