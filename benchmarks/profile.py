@@ -4,7 +4,7 @@
     benchmarks/profile.py COMMAND TREE...
 
 COMMAND is shiplap, optimised; the TREEs of benchmarks/run.sh stay in ${TMPDIR:-/tmp}/shiplap-bench/whole. Each export
-goes into an empty layout; prints a table for the README: seconds by the clock, processor seconds, and the share of each part.
+goes into an empty layout; prints a table for the README: processor seconds, and the share of each part.
 Needs perf (Debian's linux-perf) and the right to use it.
 """
 
@@ -14,7 +14,6 @@ import pathlib
 import resource
 import subprocess
 import tempfile
-import time
 
 JOBS = {"uncompressed": "uncompressed", "gzip": "gzip", "gzip fast": "gzip,compression-variant=isal", "zstd": "zstd",
         "estargz": "estargz", "estargz fast": "estargz,compression-variant=isal"}
@@ -28,12 +27,12 @@ def part_of(library):
 
 
 def profile(command, tree, codec, work):
-    """Seconds by the clock, processor seconds, and the share of each part."""
+    """Processor seconds, and the share of each part."""
     samples = pathlib.Path(work, "samples")
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([command, "--progress", "none", "-o", f"type=oci,tar=false,dest={work}/plain,compression={codec}", f"dir:{tree}"],
                    check=True, stdout=subprocess.DEVNULL)
-    seconds, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(["perf", "record", "--quiet", "--freq", "2000", "--output", samples, "--", command, "--progress", "none",
                     "-o", f"type=oci,tar=false,dest={work}/layout,compression={codec}", f"dir:{tree}"], check=True, stdout=subprocess.DEVNULL)
     report = subprocess.run(["perf", "report", "--input", samples, "--no-children", "--sort", "dso", "--field-separator", "|", "--percent-limit", "0"],
@@ -43,7 +42,7 @@ def profile(command, tree, codec, work):
         if line.strip() and not line.startswith("#"):
             share, library = line.split("|")[:2]
             shares[part_of(library.strip())] += float(share.strip().rstrip("%"))
-    return seconds, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, shares
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, shares
 
 
 def main():
@@ -52,13 +51,13 @@ def main():
     parser.add_argument("tree", nargs="+")
     arguments = parser.parse_args()
     parts = [*PARTS, OWN, "others"]
-    print(f"| job | seconds | CPU s | {' | '.join(parts)} |")
-    print("|---" + "|---:" * (len(parts) + 2) + "|")
+    print(f"| job | CPU s | {' | '.join(parts)} |")
+    print("|---" + "|---:" * (len(parts) + 1) + "|")
     for tree in arguments.tree:
         for job, codec in JOBS.items():
             with tempfile.TemporaryDirectory() as work:
-                seconds, cpu, shares = profile(arguments.command, tree, codec, work)
-            print(f"| {pathlib.Path(tree).name}/{job} | {seconds:.2f} | {cpu:.2f} | " + " | ".join(f"{shares[part]:.0f} %" for part in parts) + " |", flush=True)
+                cpu, shares = profile(arguments.command, tree, codec, work)
+            print(f"| {pathlib.Path(tree).name}/{job} | {cpu:.2f} | " + " | ".join(f"{shares[part]:.0f} %" for part in parts) + " |", flush=True)
 
 
 if __name__ == "__main__":
