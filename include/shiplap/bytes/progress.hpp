@@ -18,12 +18,12 @@ namespace shiplap {
 
 struct progress_event {
     enum class kind {
-        started,  ///< `total` is set where it is known
-        advanced, ///< `done` has grown
-        waiting,  ///< all bytes were handed over; the other side has yet to confirm
-        finished, ///< `done` is final
-        warning,  ///< `text` says what the user should know; belongs to no activity
-        publishing, ///< all is there and becomes visible next, unless the observer throws; belongs to no activity
+        started,    ///< `total` is set where it is known
+        advanced,   ///< `done` has grown
+        waiting,    ///< all bytes were handed over; the other side has yet to confirm
+        finished,   ///< `done` is final
+        warning,    ///< `text` says what the user should know; belongs to no activity
+        publishing, ///< `subject` becomes visible next, unless this throws; belongs to no activity
     };
 
     kind what = kind::started;
@@ -69,7 +69,7 @@ class progress_ref {
 
     [[nodiscard]] bool wants_totals() const noexcept { return wants_totals_; }
 
-    /// What has this digest becomes visible next: the last chance to stop it.
+    /// An image, all of which is there, becomes visible next: the last chance to stop it.
     void about_to_publish(std::string_view digest) const {
         progress_event event;
         event.what = progress_event::kind::publishing;

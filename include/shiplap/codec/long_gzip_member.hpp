@@ -4,7 +4,7 @@
 //
 // The deflate stream is made in parts that know nothing of each other: each but the last ends with an empty stored block
 // (RFC 1951, section 3.2.4), so on a byte boundary, and the next one stands behind it as if one compressor had made both.
-// Always zlib, at its nearest level: the other libraries only make whole streams.
+// Always zlib, at its nearest level: a deflate_backend makes whole streams.
 
 #include <shiplap/codec/block_writer.hpp>
 #include <shiplap/codec/compressor_pool.hpp>
